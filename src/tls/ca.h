@@ -1,0 +1,65 @@
+/* ca.h -- the authority: its certificate, chain and key; made, loaded, checked, exported.
+ *
+ * The key has one owner, this module, and leaves it only as signatures (sl_ca_sign), so that a
+ * signer in a process of its own can take its place.  A loaded CA is immutable and
+ * reference-counted. Thread: any, once loaded.
+ */
+#ifndef SL_TLS_CA_H
+#define SL_TLS_CA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct sl_ca;
+typedef struct x509_st X509;
+
+enum sl_ca_key { SL_CA_ECDSA_P256, SL_CA_ECDSA_P384, SL_CA_RSA_3072, SL_CA_RSA_4096 };
+
+/** "ecdsa-p256" and so on; false for anything else. */
+bool sl_ca_key_parse(struct sl_str s, enum sl_ca_key *ret_key) SL_MUST_USE;
+
+struct sl_ca_new_conf {
+    enum sl_ca_key key;
+    const char *name; /**< subject CN, 1..64 bytes UTF-8; NULL: "sluice CA <8 random hex digits>" */
+    uint32_t days;    /**< validity, 1..7300; 0: 3650 */
+    bool force; /**< an existing CA is moved to <file>.<UTC time>.bak first, never overwritten */
+};
+
+/** Makes a CA and writes it: key 0600, certificate 0644, each to a temporary file, synced, then
+ * renamed, the key first.  The directory is created 0700.  SL_CONFIG with a message that names the
+ * file when one exists and force is not set.  Never leaves one file without the other in a way that
+ * load would accept. */
+enum sl_err sl_ca_create(const char *cert_path, const char *key_path,
+                         const struct sl_ca_new_conf *conf, struct sl_fault *fault) SL_MUST_USE;
+
+/** Loads and checks.  @a cert_path holds the CA's certificate first, then its chain towards the
+ * root, if any. Each of these is SL_CONFIG with one line that says what, where, what to do: file
+ * missing, key readable by group or others, key encrypted, not PEM, certificate expired or not yet
+ * valid, not a CA (basicConstraints, keyUsage), key of another certificate, key type other than RSA
+ * >= 2048 or EC P-256/P-384/P-521. */
+enum sl_err sl_ca_load(const char *cert_path, const char *key_path, struct sl_ca **ret_ca,
+                       struct sl_fault *fault) SL_MUST_USE;
+
+struct sl_ca *sl_ca_ref(struct sl_ca *ca);
+void sl_ca_unref(struct sl_ca **ca);
+
+X509 *sl_ca_cert(const struct sl_ca *ca);       /**< borrowed */
+size_t sl_ca_chain_len(const struct sl_ca *ca); /**< intermediates to send: the CA itself unless
+                                                   self-signed, and its chain without the root */
+X509 *sl_ca_chain_at(const struct sl_ca *ca, size_t i); /**< borrowed */
+int64_t sl_ca_not_after(const struct sl_ca *ca);        /**< seconds since the epoch */
+
+/** Signs a leaf's certificate in place. */
+enum sl_err sl_ca_sign(struct sl_ca *ca, X509 *leaf, struct sl_fault *fault) SL_MUST_USE;
+
+enum sl_ca_format { SL_CA_PEM, SL_CA_DER, SL_CA_P12 };
+/** The certificate alone, never the key, in @a format. */
+enum sl_err sl_ca_export(const struct sl_ca *ca, enum sl_ca_format format, struct sl_buf *out,
+                         struct sl_fault *fault) SL_MUST_USE;
+/** Subject, key, validity, SHA-256 fingerprint, one "name: value" a line. */
+void sl_ca_describe(const struct sl_ca *ca, struct sl_buf *out);
+
+#endif

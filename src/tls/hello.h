@@ -1,0 +1,42 @@
+/* hello.h -- a ClientHello read from raw bytes before anything is answered (RFC 8446
+ * section 4.1.2).
+ *
+ * Pure function on bytes, fuzzed.  Handles a hello over any number of segments and records.
+ * Thread: any.
+ */
+#ifndef SL_TLS_HELLO_H
+#define SL_TLS_HELLO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#define SL_HELLO_MAX                                                                               \
+    ((size_t)65536) /**< bytes of records, headers included; over it SL_TLS_PROTOCOL */
+
+struct sl_hello {
+    struct sl_str sni;  /**< as sent, in the arena; empty when there was none */
+    struct sl_str alpn; /**< protocols joined by ",", in the arena; empty when there were none */
+    bool offers_ecdsa;  /**< can verify ecdsa_secp256r1_sha256 (or sent no signature algorithms and
+                           ECDSA  ciphers) */
+    bool offers_tls13;
+};
+
+enum sl_first_bytes {
+    SL_FIRST_UNKNOWN, /**< too few bytes to tell */
+    SL_FIRST_TLS,
+    SL_FIRST_HTTP, /**< an HTTP/1 request line may begin here */
+    SL_FIRST_OPAQUE,
+};
+
+/** What a client that just got its tunnel is talking. */
+enum sl_first_bytes sl_hello_first_bytes(struct sl_str in);
+
+/** SL_OK, SL_AGAIN while the message is incomplete, SL_TLS_PROTOCOL when it is no ClientHello. */
+enum sl_err sl_hello_parse(struct sl_str in, struct sl_arena *a,
+                           struct sl_hello *ret_hello) SL_MUST_USE;
+
+#endif
