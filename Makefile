@@ -1,0 +1,81 @@
+# sluice's front door; the work is done by meson, ninja and the scripts in tools/.
+# `make help` lists the targets.  ARGS is passed to what a target runs:
+#   ARGS='--check http://127.0.0.1:9000/check' make run
+
+PYTHON := /usr/bin/python3
+MESON  := meson setup --fatal-meson-warnings
+JOBS   ?= $(shell nproc)
+NINJA  := ninja -j $(JOBS)
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+
+RELEASE := --buildtype=debugoptimized -Dprefix=$(PREFIX)
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-build build run test lint fuzz bench soak coverage docs install deb clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that building and testing need
+	@tools/install-deps build test
+
+deps-build:
+	@tools/install-deps build
+
+build: build/release/build.ninja ## build build/release/sluice
+	@$(NINJA) -C build/release sluice
+
+run: deps-build ## install what is missing, build, start the proxy on 127.0.0.1:8080
+	@$(MAKE) --no-print-directory build
+	@exec build/release/sluice run $(ARGS)
+
+test: deps ## build with sanitizers and run every test
+	@$(PYTHON) tools/run-tests --jobs $(JOBS) $(ARGS)
+
+lint: deps build/clang/build.ninja ## layers, sizes, exported names, format, clang-tidy
+	@$(PYTHON) tools/run-tests --only lint --jobs $(JOBS) $(ARGS)
+
+fuzz: deps build/clang/build.ninja ## run each fuzz target for FUZZ_SECONDS (60)
+	@$(NINJA) -C build/clang fuzz-targets
+	@tools/run-fuzz build/clang $(FUZZ_SECONDS) $(ARGS)
+
+bench: deps build ## CPU a request in the four regimes of forging, as a table
+	@$(NINJA) -C build/release bench/origin bench/loadgen
+	@$(PYTHON) bench/story $(ARGS)
+
+soak: deps build ## an hour of mixed load, idle connections, huge bodies (SOAK_SECONDS)
+	@$(NINJA) -C build/release bench/origin bench/loadgen
+	@$(PYTHON) bench/soak $(ARGS)
+
+coverage: build/coverage/build.ninja ## line coverage of unit and integration tests
+	@tools/install-deps build test coverage
+	@$(PYTHON) tools/run-tests --only coverage --jobs $(JOBS) $(ARGS)
+
+docs: ## write docs/ERRORS.md and docs/STATES.md from the tables, check the man pages
+	@tools/install-deps docs
+	@$(PYTHON) tools/gen-docs
+
+install: build ## install under PREFIX (/usr/local), honours DESTDIR
+	@meson install -C build/release --no-rebuild
+
+deb: deps-build ## build a Debian package into build/
+	@packaging/debian/build-deb
+
+clean: ## remove build/
+	rm -rf build
+
+build/release/build.ninja:
+	@$(MESON) build/release $(RELEASE)
+
+build/asan/build.ninja:
+	@CC=gcc $(MESON) build/asan -Db_sanitize=address,undefined
+
+build/tsan/build.ninja:
+	@CC=clang $(MESON) build/tsan -Db_sanitize=thread
+
+build/clang/build.ninja:
+	@CC=clang $(MESON) build/clang -Db_sanitize=address,undefined -Dfuzz=true
+
+build/coverage/build.ninja:
+	@CC=gcc $(MESON) build/coverage -Dbuildtype=debug -Db_coverage=true
