@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define MAX_INPUT (1u << 20)
+#define MAX_BYTES (1u << 20)
 #define MAX_CUTS 256
 #define MAX_CHANGES 64
 
@@ -56,14 +56,14 @@ static void feed_changes(uint8_t *data, size_t size)
 static int replay_file(const char *path)
 {
     FILE *file = fopen(path, "rb");
-    uint8_t *data = malloc(MAX_INPUT);
+    uint8_t *data = malloc(MAX_BYTES);
     size_t size;
 
     if (file == NULL || data == NULL) {
         perror(path);
         return 1;
     }
-    size = fread(data, 1, MAX_INPUT, file);
+    size = fread(data, 1, MAX_BYTES, file);
     fclose(file);
     feed(data, size);
     feed_cuts(data, size);
@@ -83,9 +83,9 @@ static int replay_directory(const char *path)
         return 1;
     }
     for (int i = 0; i < n; i++) {
-        char name[4096];
+        char name[8192];
 
-        snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
+        snprintf(name, sizeof(name), "%.4096s/%s", path, entries[i]->d_name);
         if (entries[i]->d_name[0] != '.')
             failed |= replay_file(name);
         free(entries[i]);
