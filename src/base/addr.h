@@ -35,14 +35,17 @@ struct sl_cidr {
  * brackets and without a zone.  Odd forms (0x7f.1, 127.1, 2130706433, leading zeros) are refused.
  */
 bool sl_addr_parse_ip(struct sl_str s, struct sl_addr *ret_addr) SL_MUST_USE;
-/** "127.0.0.1:80", "[::1]:80", "unix:/path". */
+/** "127.0.0.1:80", "[::1]:80", "unix:/path"; the path is absolute. */
 bool sl_addr_parse(struct sl_str s, struct sl_addr *ret_addr) SL_MUST_USE;
 /** "10.0.0.0/8", "fc00::/7", or a bare address.  Host bits must be zero. */
 bool sl_cidr_parse(struct sl_str s, struct sl_cidr *ret_cidr) SL_MUST_USE;
-/** IPv4-mapped IPv6 addresses match IPv4 networks; unix sockets match none. */
+/** IPv4-mapped IPv6 addresses count as IPv4; IPv4 matches no network shorter than ::ffff:0:0/96,
+ * ::/0 included; unix sockets match none.
+ */
 bool sl_cidr_has(const struct sl_cidr *c, const struct sl_addr *a);
 
-/** The address alone ("127.0.0.1", "::1"), NUL-terminated; "unix" for unix sockets. */
+/** The address alone ("127.0.0.1", "::1"), NUL-terminated; "unix" for unix sockets, "" for
+ * no address. */
 void sl_addr_ip_text(const struct sl_addr *a, char ret_text[SL_ADDR_TEXT]);
 /** With port, in the form sl_addr_parse reads. */
 void sl_addr_text(const struct sl_addr *a, char ret_text[SL_ADDR_TEXT]);

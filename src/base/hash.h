@@ -13,6 +13,9 @@
 
 uint64_t sl_hash(struct sl_str s);
 
+/** The same under a key of the caller's: for shared tables with their own key, and test vectors. */
+uint64_t sl_hash_keyed(const uint8_t key[16], struct sl_str s);
+
 /** Kernel randomness (getrandom); aborts when the kernel has none. */
 void sl_random(void *p, size_t n);
 

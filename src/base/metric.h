@@ -2,8 +2,9 @@
  *
  * Families are registered once, by name, and live as long as the process.  A child is one
  * combination of label values; look it up once and keep the pointer.  The number of children of a
- * family is bounded (SL_METRIC_MAX_CHILDREN): label values never come from the network. Thread:
- * any; updates are relaxed atomics.
+ * family is bounded (SL_METRIC_MAX_CHILDREN): label values never come from the network, and
+ * combinations beyond the bound share one child whose labels all say "other". Thread: any; updates
+ * are relaxed atomics.
  */
 #ifndef SL_BASE_METRIC_H
 #define SL_BASE_METRIC_H
