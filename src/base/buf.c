@@ -44,7 +44,7 @@ static void grow(struct sl_buf *b, size_t n)
     size_t cap = grown_cap(b, n);
     char *p;
 
-    if (b->off == 0) {
+    if (b->p == NULL || b->off == 0) {
         p = sl_realloc(b->p, cap);
     } else {
         p = sl_alloc(cap);

@@ -48,21 +48,23 @@ void sl_clock_iso8601(uint64_t us, char ret_text[28])
     struct tm tm = { 0 };
 
     gmtime_r(&seconds, &tm);
-    (void)snprintf(ret_text, 28, "%04d-%02d-%02dT%02d:%02d:%02d.%06uZ", tm.tm_year + 1900,
-                   tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-                   (unsigned)(us % 1000000));
+    size_t n = strftime(ret_text, 28, "%Y-%m-%dT%H:%M:%S", &tm);
+
+    (void)snprintf(ret_text + n, 28 - n, ".%06uZ", (unsigned)(us % 1000000));
 }
 
-/* Not strftime: its names follow the locale. */
+/* strftime's own names follow the locale. */
 void sl_clock_http_date(time_t t, char ret_text[30])
 {
-    static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-    static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     struct tm tm = { 0 };
 
     gmtime_r(&t, &tm);
-    (void)snprintf(ret_text, 30, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday],
-                   tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
-                   tm.tm_sec);
+    if (strftime(ret_text, 30, "day, %d mon %Y %H:%M:%S GMT", &tm) == 0) {
+        ret_text[0] = '\0';
+        return;
+    }
+    memcpy(ret_text, days + (size_t)tm.tm_wday * 3, 3);
+    memcpy(ret_text + 8, months + (size_t)tm.tm_mon * 3, 3);
 }

@@ -24,7 +24,7 @@ void sl_id_make(char ret_id[SL_ID_LEN + 1]);
 void sl_clock_iso8601(uint64_t us, char ret_text[28]);
 
 /** "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7), NUL-terminated; ret_text holds 30
- * bytes. */
+ * bytes; empty when the year has more than four digits. */
 void sl_clock_http_date(time_t t, char ret_text[30]);
 
 #endif

@@ -3,11 +3,14 @@
 
 #include <stdint.h>
 
+#define PAD 64 /* where base64 digits end with '=' */
+
 static const char hex_digits[] = "0123456789abcdef";
 
 void sl_add_base64(struct sl_buf *b, struct sl_str s)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
     const unsigned char *p = (const unsigned char *)s.p;
     char *out = sl_buf_reserve(b, (s.n + 2) / 3 * 4);
     size_t k = 0;
@@ -20,8 +23,8 @@ void sl_add_base64(struct sl_buf *b, struct sl_str s)
         v |= left > 2 ? (uint32_t)p[i + 2] : 0;
         out[k++] = digits[v >> 18];
         out[k++] = digits[v >> 12 & 63];
-        out[k++] = left > 1 ? digits[v >> 6 & 63] : '=';
-        out[k++] = left > 2 ? digits[v & 63] : '=';
+        out[k++] = digits[left > 1 ? v >> 6 & 63 : PAD];
+        out[k++] = digits[left > 2 ? v & 63 : PAD];
     }
     sl_buf_commit(b, k);
 }
@@ -209,9 +212,11 @@ void sl_add_sf_string(struct sl_buf *b, struct sl_str s)
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
 
+        if (c < ' ' || c >= 0x7f)
+            c = '?';
         if (c == '"' || c == '\\')
             sl_buf_add_char(b, '\\');
-        sl_buf_add_char(b, c >= ' ' && c < 0x7f ? c : '?');
+        sl_buf_add_char(b, c);
     }
     sl_buf_add_char(b, '"');
 }

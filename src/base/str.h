@@ -57,7 +57,9 @@ static inline bool sl_is_digit(char c)
 
 static inline char sl_lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c + 32);
+    return c;
 }
 
 #endif
