@@ -1,0 +1,474 @@
+/* ca.c -- an immutable snapshot: certificates, key, digest.
+ *
+ * Invariants: certs[0] is the authority, each further one issued the one before; sent[] points into
+ * certs[] and holds no self-signed one; key belongs to certs[0].  Everything is checked in load, so
+ * that signing has nothing left to refuse.
+ */
+#include "tls/ca.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+#include <openssl/x509v3.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "tls/crypto_fault.h"
+
+#define CERTS_MAX ((size_t)10)
+#define FILE_MAX ((off_t)1048576)
+
+struct sl_ca {
+    atomic_uint refs;
+    EVP_PKEY *key;
+    const EVP_MD *digest;
+    X509 *certs[CERTS_MAX];
+    size_t n_certs;
+    X509 *sent[CERTS_MAX]; /* borrowed from certs */
+    size_t n_sent;
+    int64_t not_before, not_after;
+};
+
+/* What load passes between its steps. */
+struct source {
+    const char *cert_path;
+    const char *key_path;
+    struct sl_fault *fault;
+};
+
+/* -- files --------------------------------------------------------------------------------------
+ */
+
+static enum sl_err file_fault(struct sl_fault *fault, const char *path)
+{
+    int os_errno = errno;
+
+    if (os_errno == ENOENT)
+        (void)sl_fault_set(fault, SL_CONFIG, "%s: no such file; make a CA with `sluice ca init`",
+                           path);
+    else
+        (void)sl_fault_set(fault, SL_CONFIG, "%s: %s", path, strerror(os_errno));
+    fault->os_errno = os_errno;
+    return SL_CONFIG;
+}
+
+/* The mode is that of the descriptor read, never of a name that may change meanwhile. */
+static enum sl_err check_file(int fd, const char *path, mode_t forbidden, struct sl_fault *fault)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return file_fault(fault, path);
+    if (!S_ISREG(st.st_mode))
+        return sl_fault_set(fault, SL_CONFIG, "%s: not a regular file", path);
+    if (st.st_size > FILE_MAX)
+        return sl_fault_set(fault, SL_CONFIG, "%s: larger than 1 MiB, no PEM file", path);
+    if ((st.st_mode & forbidden) != 0)
+        return sl_fault_set(fault, SL_CONFIG,
+                            "%s: group or others may read this key (mode %04o); run chmod 600 %s",
+                            path, (unsigned)(st.st_mode & 07777), path);
+    return SL_OK;
+}
+
+static enum sl_err read_all(int fd, const char *path, struct sl_buf *out, struct sl_fault *fault)
+{
+    /* Room for all at once: a buffer that grows would leave copies of a key behind. */
+    char *room = sl_buf_reserve(out, (size_t)FILE_MAX);
+
+    while (out->len < (size_t)FILE_MAX) {
+        ssize_t n = read(fd, room + out->len, (size_t)FILE_MAX - out->len);
+
+        if (n == 0)
+            return SL_OK;
+        if (n < 0 && errno != EINTR)
+            return file_fault(fault, path);
+        if (n > 0)
+            sl_buf_commit(out, (size_t)n);
+    }
+    return sl_fault_set(fault, SL_CONFIG, "%s: larger than 1 MiB, no PEM file", path);
+}
+
+static enum sl_err read_file(const char *path, mode_t forbidden, struct sl_buf *out,
+                             struct sl_fault *fault)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    enum sl_err err;
+
+    if (fd < 0)
+        return file_fault(fault, path);
+    err = check_file(fd, path, forbidden, fault);
+    if (err == SL_OK)
+        err = read_all(fd, path, out, fault);
+    (void)close(fd);
+    return err;
+}
+
+static void wipe(struct sl_buf *b)
+{
+    if (b->p != NULL)
+        OPENSSL_cleanse(b->p, b->cap);
+    sl_buf_fini(b);
+}
+
+/* -- reading ------------------------------------------------------------------------------------
+ */
+
+/* Without it OpenSSL would ask the terminal. */
+static int refuse_passphrase(char *buf, int size, int writing, void *was_asked)
+{
+    (void)buf;
+    (void)size;
+    (void)writing;
+    if (was_asked != NULL)
+        *(bool *)was_asked = true;
+    return -1;
+}
+
+/* Adds the next certificate; SL_EOF after the last. */
+static enum sl_err next_cert(struct sl_ca *ca, BIO *bio, const struct source *src)
+{
+    X509 *cert = PEM_read_bio_X509(bio, NULL, refuse_passphrase, NULL);
+
+    if (cert == NULL && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
+        ERR_clear_error();
+        return SL_EOF;
+    }
+    if (cert == NULL)
+        return sl_crypto_fault_set(src->fault, SL_CONFIG, src->cert_path);
+    if (ca->n_certs == CERTS_MAX) {
+        X509_free(cert);
+        return sl_fault_set(src->fault, SL_CONFIG, "%s: more than %zu certificates", src->cert_path,
+                            CERTS_MAX);
+    }
+    ca->certs[ca->n_certs++] = cert;
+    return SL_OK;
+}
+
+static enum sl_err read_certs(struct sl_ca *ca, const struct source *src)
+{
+    struct sl_buf pem = { 0 };
+    enum sl_err err = read_file(src->cert_path, 0, &pem, src->fault);
+
+    if (err == SL_OK) {
+        BIO *bio = BIO_new_mem_buf(sl_buf_str(&pem).p, (int)pem.len);
+
+        do
+            err = next_cert(ca, bio, src);
+        while (err == SL_OK);
+        BIO_free(bio);
+    }
+    sl_buf_fini(&pem);
+    if (err != SL_EOF)
+        return err;
+    if (ca->n_certs == 0)
+        return sl_fault_set(src->fault, SL_CONFIG, "%s: holds no certificate in PEM form",
+                            src->cert_path);
+    return SL_OK;
+}
+
+static enum sl_err parse_key(struct sl_ca *ca, struct sl_str pem, const struct source *src)
+{
+    BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+    bool was_asked = false;
+
+    ca->key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, &was_asked);
+    BIO_free(bio);
+    ERR_clear_error();
+    if (ca->key != NULL)
+        return SL_OK;
+    if (was_asked)
+        return sl_fault_set(src->fault, SL_CONFIG,
+                            "%s: the key is encrypted; decrypt it with `openssl pkey`",
+                            src->key_path);
+    return sl_fault_set(src->fault, SL_CONFIG, "%s: holds no private key in PEM form",
+                        src->key_path);
+}
+
+static enum sl_err read_key(struct sl_ca *ca, const struct source *src)
+{
+    struct sl_buf pem = { 0 };
+    enum sl_err err = read_file(src->key_path, S_IRWXG | S_IRWXO, &pem, src->fault);
+
+    if (err == SL_OK)
+        err = parse_key(ca, sl_buf_str(&pem), src);
+    wipe(&pem);
+    return err;
+}
+
+/* -- checking -----------------------------------------------------------------------------------
+ */
+
+static int64_t seconds_of(const ASN1_TIME *t)
+{
+    struct tm tm;
+
+    return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+static enum sl_err check_validity(struct sl_ca *ca, const struct source *src)
+{
+    int64_t now = (int64_t)time(NULL);
+    char day[28];
+
+    ca->not_before = seconds_of(X509_get0_notBefore(ca->certs[0]));
+    ca->not_after = seconds_of(X509_get0_notAfter(ca->certs[0]));
+    if (ca->not_after <= now) {
+        sl_clock_iso8601((uint64_t)ca->not_after * 1000000, day);
+        return sl_fault_set(src->fault, SL_CONFIG,
+                            "%s: expired on %.10s; replace it with `sluice ca init --force`",
+                            src->cert_path, day);
+    }
+    if (ca->not_before > now) {
+        sl_clock_iso8601((uint64_t)ca->not_before * 1000000, day);
+        return sl_fault_set(src->fault, SL_CONFIG,
+                            "%s: not valid before %.10s; check the clock or the certificate",
+                            src->cert_path, day);
+    }
+    return SL_OK;
+}
+
+static enum sl_err check_authority(struct sl_ca *ca, const struct source *src)
+{
+    uint32_t flags = X509_get_extension_flags(ca->certs[0]);
+
+    if ((flags & EXFLAG_INVALID) != 0)
+        return sl_fault_set(src->fault, SL_CONFIG, "%s: has malformed extensions", src->cert_path);
+    if ((flags & EXFLAG_BCONS) == 0 || (flags & EXFLAG_CA) == 0)
+        return sl_fault_set(src->fault, SL_CONFIG,
+                            "%s: not a CA certificate (basicConstraints lacks CA:TRUE)",
+                            src->cert_path);
+    if ((X509_get_key_usage(ca->certs[0]) & KU_KEY_CERT_SIGN) == 0)
+        return sl_fault_set(src->fault, SL_CONFIG,
+                            "%s: may not sign certificates (keyUsage lacks keyCertSign)",
+                            src->cert_path);
+    return SL_OK;
+}
+
+static const EVP_MD *digest_for_curve(EVP_PKEY *key)
+{
+    char group[32] = "";
+
+    if (EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) != 1)
+        return NULL;
+    if (strcmp(group, "prime256v1") == 0)
+        return EVP_sha256();
+    if (strcmp(group, "secp384r1") == 0)
+        return EVP_sha384();
+    return strcmp(group, "secp521r1") == 0 ? EVP_sha512() : NULL;
+}
+
+static enum sl_err check_key(struct sl_ca *ca, const struct source *src)
+{
+    int type = EVP_PKEY_get_base_id(ca->key);
+
+    if (type == EVP_PKEY_RSA && EVP_PKEY_get_bits(ca->key) >= 2048)
+        ca->digest = EVP_sha256();
+    else if (type == EVP_PKEY_EC)
+        ca->digest = digest_for_curve(ca->key);
+    if (ca->digest == NULL)
+        return sl_fault_set(src->fault, SL_CONFIG,
+                            "%s: the key must be RSA of 2048 bits or more, or EC P-256/384/521",
+                            src->key_path);
+    if (X509_check_private_key(ca->certs[0], ca->key) != 1) {
+        ERR_clear_error();
+        return sl_fault_set(src->fault, SL_CONFIG, "%s: is not the key of %s", src->key_path,
+                            src->cert_path);
+    }
+    return SL_OK;
+}
+
+static bool is_issuer(X509 *issuer, X509 *cert)
+{
+    return X509_check_issued(issuer, cert) == X509_V_OK &&
+           X509_verify(cert, X509_get0_pubkey(issuer)) == 1;
+}
+
+static enum sl_err check_chain(struct sl_ca *ca, const struct source *src)
+{
+    for (size_t i = 0; i < ca->n_certs; i++) {
+        if (i > 0 && !is_issuer(ca->certs[i], ca->certs[i - 1])) {
+            ERR_clear_error();
+            return sl_fault_set(src->fault, SL_CONFIG,
+                                "%s: certificate %zu did not issue the one before it",
+                                src->cert_path, i + 1);
+        }
+        /* Clients have the root; sending it costs 1.5 KB a handshake. */
+        if (X509_self_signed(ca->certs[i], 0) != 1)
+            ca->sent[ca->n_sent++] = ca->certs[i];
+    }
+    return SL_OK;
+}
+
+enum sl_err sl_ca_load(const char *cert_path, const char *key_path, struct sl_ca **ret_ca,
+                       struct sl_fault *fault)
+{
+    static enum sl_err (*const steps[])(struct sl_ca *, const struct source *) = {
+        read_certs, read_key, check_authority, check_validity, check_key, check_chain,
+    };
+    const struct source src = { .cert_path = cert_path, .key_path = key_path, .fault = fault };
+    struct sl_ca *ca = sl_zalloc(sizeof(*ca));
+
+    atomic_init(&ca->refs, 1);
+    for (size_t i = 0; i < SL_LEN(steps); i++) {
+        enum sl_err err = steps[i](ca, &src);
+
+        if (err != SL_OK) {
+            sl_ca_unref(&ca);
+            return err;
+        }
+    }
+    *ret_ca = ca;
+    return SL_OK;
+}
+
+/* -- life, facts --------------------------------------------------------------------------------
+ */
+
+struct sl_ca *sl_ca_ref(struct sl_ca *ca)
+{
+    atomic_fetch_add_explicit(&ca->refs, 1, memory_order_relaxed);
+    return ca;
+}
+
+void sl_ca_unref(struct sl_ca **ca)
+{
+    struct sl_ca *c = *ca;
+
+    *ca = NULL;
+    if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < c->n_certs; i++)
+        X509_free(c->certs[i]);
+    EVP_PKEY_free(c->key);
+    sl_free(c);
+}
+
+X509 *sl_ca_cert(const struct sl_ca *ca)
+{
+    return ca->certs[0];
+}
+
+size_t sl_ca_chain_len(const struct sl_ca *ca)
+{
+    return ca->n_sent;
+}
+
+X509 *sl_ca_chain_at(const struct sl_ca *ca, size_t i)
+{
+    sl_assert(i < ca->n_sent);
+    return ca->sent[i];
+}
+
+int64_t sl_ca_not_after(const struct sl_ca *ca)
+{
+    return ca->not_after;
+}
+
+enum sl_err sl_ca_sign(struct sl_ca *ca, X509 *leaf, struct sl_fault *fault)
+{
+    if (X509_sign(leaf, ca->key, ca->digest) <= 0)
+        return sl_crypto_fault_set(fault, SL_INTERNAL, "signing a leaf");
+    return SL_OK;
+}
+
+/* -- export -------------------------------------------------------------------------------------
+ */
+
+/* No passphrase: what is inside is public, and importers accept the empty one. */
+static bool write_p12(BIO *bio, X509 *cert)
+{
+    PKCS12 *p12 =
+        PKCS12_create("", "sluice CA", NULL, cert, NULL, -1, -1, 0, PKCS12_DEFAULT_ITER, 0);
+    bool ok = p12 != NULL && i2d_PKCS12_bio(bio, p12) == 1;
+
+    PKCS12_free(p12);
+    return ok;
+}
+
+static bool write_cert(BIO *bio, X509 *cert, enum sl_ca_format format)
+{
+    switch (format) {
+    case SL_CA_PEM:
+        return PEM_write_bio_X509(bio, cert) == 1;
+    case SL_CA_DER:
+        return i2d_X509_bio(bio, cert) == 1;
+    case SL_CA_P12:
+        return write_p12(bio, cert);
+    }
+    return false;
+}
+
+static void add_bio(struct sl_buf *out, BIO *bio)
+{
+    char *p;
+    long n = BIO_get_mem_data(bio, &p);
+
+    if (n > 0)
+        sl_buf_add(out, p, (size_t)n);
+}
+
+enum sl_err sl_ca_export(const struct sl_ca *ca, enum sl_ca_format format, struct sl_buf *out,
+                         struct sl_fault *fault)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    enum sl_err err = SL_OK;
+
+    if (bio == NULL || !write_cert(bio, ca->certs[0], format))
+        err = sl_crypto_fault_set(fault, SL_INTERNAL, "exporting the CA certificate");
+    else
+        add_bio(out, bio);
+    BIO_free(bio);
+    return err;
+}
+
+static void describe_subject(const struct sl_ca *ca, struct sl_buf *out)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    sl_buf_add_str(out, SL_STR("subject: "));
+    if (bio != NULL)
+        (void)X509_NAME_print_ex(bio, X509_get_subject_name(ca->certs[0]), 0,
+                                 XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
+    add_bio(out, bio);
+    sl_buf_add_char(out, '\n');
+    BIO_free(bio);
+}
+
+static void describe_time(const char *name, int64_t at, struct sl_buf *out)
+{
+    char text[28];
+
+    sl_clock_iso8601((uint64_t)at * 1000000, text);
+    sl_buf_addf(out, "%s: %.19sZ\n", name, text);
+}
+
+static void describe_fingerprint(const struct sl_ca *ca, struct sl_buf *out)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+
+    (void)X509_digest(ca->certs[0], EVP_sha256(), hash, &n);
+    sl_buf_add_str(out, SL_STR("sha256 fingerprint: "));
+    for (unsigned i = 0; i < n; i++)
+        sl_buf_addf(out, i == 0 ? "%02X" : ":%02X", (unsigned)hash[i]);
+    sl_buf_add_char(out, '\n');
+}
+
+void sl_ca_describe(const struct sl_ca *ca, struct sl_buf *out)
+{
+    const char *family = EVP_PKEY_get_base_id(ca->key) == EVP_PKEY_RSA ? "rsa-" : "ecdsa-p";
+
+    describe_subject(ca, out);
+    sl_buf_addf(out, "key: %s%d\n", family, EVP_PKEY_get_bits(ca->key));
+    describe_time("not before", ca->not_before, out);
+    describe_time("not after", ca->not_after, out);
+    describe_fingerprint(ca, out);
+}
