@@ -46,6 +46,7 @@ struct sl_timer {
     struct sl_loop *loop; /**< NULL while stopped */
     uint64_t due_ms;
     uint32_t slot; /**< place in the loop's heap */
+    uint32_t seq;  /**< of two that are due at once, the one started first fires first */
     sl_timer_fn *fn;
     void *arg;
 };
@@ -72,6 +73,8 @@ struct sl_task {
 
 /** Queues @a t once, however often it is posted; fn and arg are set by the owner beforehand. */
 void sl_task_post(struct sl_loop *loop, struct sl_task *t);
+/** The same for the next turn, which then does not wait: for what must let others go first. */
+void sl_task_post_next(struct sl_loop *loop, struct sl_task *t);
 /** Takes it out of the queue; no-op when it is not in it. */
 void sl_task_cancel(struct sl_loop *loop, struct sl_task *t);
 
@@ -105,7 +108,8 @@ void sl_signal_free(struct sl_signal **s);
 
 struct sl_work;
 
-/** Runs @a work(arg) on a thread pool, then @a done(arg) on the loop. */
+/** Runs @a work(arg) on a thread pool, then @a done(arg) on the loop; the work is gone by then and
+ * cannot be cancelled. */
 struct sl_work *sl_work_start(struct sl_loop *loop, void (*work)(void *arg),
                               void (*done)(void *arg), void *arg);
 
