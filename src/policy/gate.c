@@ -1,0 +1,277 @@
+/* gate.c -- an ask walks its rule's checks: cache, else question, then the next.
+ *
+ * Invariant: while an ask waits, checks before `at` have allowed and their verdicts are in the
+ * ruling.
+ */
+#include "policy/gate.h"
+
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "io/loop.h"
+
+struct sl_policy {
+    atomic_uint refs;
+    struct sl_ruleset *ruleset;
+    struct sl_check **checks;
+    uint32_t n_checks;
+};
+
+struct sl_gate {
+    struct sl_policy *policy;
+    struct sl_loop *loop;
+    struct sl_check_client **clients; /* one a check */
+};
+
+struct sl_gate_ask {
+    struct sl_gate_ask_conf conf;
+    struct sl_ruling ruling;
+    uint32_t at; /* the check being asked */
+    struct sl_ask *ask;
+    struct sl_task known; /* posted when the cache knew it all: the loop reports, as always */
+    uint64_t started_us;
+    sl_gate_fn *done;
+    void *arg;
+};
+
+enum walk { WALK_ALLOWED, WALK_DENIED, WALK_MUST_ASK };
+
+static sl_ask_fn on_asked;
+static void on_known(void *arg);
+
+struct sl_policy *sl_policy_new(struct sl_ruleset *ruleset, struct sl_check **checks,
+                                uint32_t n_checks)
+{
+    struct sl_policy *p = sl_zalloc(sizeof(*p));
+
+    atomic_init(&p->refs, 1);
+    p->ruleset = ruleset;
+    p->checks = checks;
+    p->n_checks = n_checks;
+    return p;
+}
+
+struct sl_policy *sl_policy_ref(struct sl_policy *p)
+{
+    atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+    return p;
+}
+
+void sl_policy_unref(struct sl_policy **policy)
+{
+    struct sl_policy *p = *policy;
+
+    if (p == NULL)
+        return;
+    *policy = NULL;
+    if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (uint32_t i = 0; i < p->n_checks; i++)
+        sl_check_free(&p->checks[i]);
+    sl_free(p->checks);
+    sl_ruleset_unref(&p->ruleset);
+    sl_free(p);
+}
+
+const struct sl_ruleset *sl_policy_ruleset(const struct sl_policy *p)
+{
+    return p->ruleset;
+}
+
+struct sl_check *sl_policy_check(const struct sl_policy *p, uint32_t index)
+{
+    return p->checks[index];
+}
+
+void sl_ruling_fini(struct sl_ruling *r)
+{
+    for (uint32_t i = 0; i < r->n_verdicts; i++)
+        sl_verdict_unref(&r->verdicts[i]);
+    r->n_verdicts = 0;
+}
+
+struct sl_gate *sl_gate_new(const struct sl_gate_conf *conf)
+{
+    struct sl_gate *g = sl_zalloc(sizeof(*g));
+
+    *g = (struct sl_gate){ .policy = sl_policy_ref(conf->policy), .loop = conf->route.loop };
+    g->clients = sl_zalloc((conf->policy->n_checks + 1) * sizeof(struct sl_check_client *));
+    for (uint32_t i = 0; i < conf->policy->n_checks; i++)
+        g->clients[i] = sl_check_client_new(&(struct sl_check_client_conf){
+            .check = conf->policy->checks[i], .route = conf->route, .mailbox = conf->mailbox });
+    return g;
+}
+
+void sl_gate_free(struct sl_gate **gate)
+{
+    struct sl_gate *g = *gate;
+
+    if (g == NULL)
+        return;
+    *gate = NULL;
+    for (uint32_t i = 0; i < g->policy->n_checks; i++)
+        sl_check_client_free(&g->clients[i]);
+    sl_free(g->clients);
+    sl_policy_unref(&g->policy);
+    sl_free(g);
+}
+
+struct sl_decision sl_gate_rule(const struct sl_gate *gate, const struct sl_facts *facts,
+                                enum sl_stage stage)
+{
+    return sl_ruleset_decide(gate->policy->ruleset, facts, stage);
+}
+
+bool sl_gate_has_phase(const struct sl_gate *gate, const struct sl_rule *rule, enum sl_phase phase)
+{
+    for (uint32_t i = 0; i < rule->n_checks; i++) {
+        if (sl_check_has_phase(gate->policy->checks[rule->checks[i]], phase))
+            return true;
+    }
+    return false;
+}
+
+/* Writes the question in the phase in which @a check is due; false when it is not due. */
+static bool phrase(const struct sl_gate_ask_conf *conf, const struct sl_check *check)
+{
+    struct sl_question *q = conf->question;
+    enum sl_phase phase;
+
+    if ((conf->phases & 1u << SL_PHASE_REQUEST) != 0 && sl_check_has_phase(check, SL_PHASE_REQUEST))
+        phase = SL_PHASE_REQUEST;
+    else if ((conf->phases & 1u << SL_PHASE_CONNECT) != 0 &&
+             sl_check_has_phase(check, SL_PHASE_CONNECT))
+        phase = SL_PHASE_CONNECT;
+    else
+        return false;
+    if (q->text.n == 0 || q->phase != phase) {
+        q->phase = phase;
+        sl_question_write(q, conf->arena);
+    }
+    return true;
+}
+
+/* Adds a verdict; false when it denies. */
+static bool add_verdict(struct sl_ruling *r, const struct sl_check *check, struct sl_verdict *v)
+{
+    bool allow = v->allow || sl_check_is_shadow(check);
+
+    r->verdicts[r->n_verdicts++] = v;
+    r->decider = check;
+    r->action = allow ? SL_ACTION_ALLOW : SL_ACTION_DENY;
+    return allow;
+}
+
+/* Walks on from *at as far as the cache answers. */
+static enum walk walk(const struct sl_gate_ask_conf *conf, uint32_t *at, struct sl_ruling *r)
+{
+    const struct sl_gate *g = conf->gate;
+
+    for (; *at < conf->rule->n_checks; (*at)++) {
+        struct sl_check *check = g->policy->checks[conf->rule->checks[*at]];
+        struct sl_verdict *v;
+
+        if (!phrase(conf, check))
+            continue;
+        v = sl_check_cached(check, conf->question, sl_loop_now_ms(g->loop));
+        if (v == NULL)
+            return WALK_MUST_ASK;
+        if (r->cache == SL_CACHE_NONE)
+            r->cache = SL_CACHE_HIT;
+        if (!add_verdict(r, check, v))
+            return WALK_DENIED;
+    }
+    return WALK_ALLOWED;
+}
+
+static struct sl_ruling ruling_of(const struct sl_rule *rule)
+{
+    return (struct sl_ruling){ .action = SL_ACTION_ALLOW, .rule = rule };
+}
+
+bool sl_gate_try(const struct sl_gate_ask_conf *conf, struct sl_ruling *ret_ruling)
+{
+    struct sl_ruling r = ruling_of(conf->rule);
+    uint32_t at = 0;
+
+    if (walk(conf, &at, &r) == WALK_MUST_ASK) {
+        sl_ruling_fini(&r);
+        return false;
+    }
+    *ret_ruling = r;
+    return true;
+}
+
+static void finish(struct sl_gate_ask *a)
+{
+    struct sl_ruling r = a->ruling;
+    sl_gate_fn *done = a->done;
+    void *arg = a->arg;
+
+    r.check_us = sl_mono_us() - a->started_us;
+    a->ruling.n_verdicts = 0;
+    sl_gate_ask_cancel(&a);
+    done(arg, &r);
+}
+
+static void ask_at(struct sl_gate_ask *a)
+{
+    struct sl_gate *g = a->conf.gate;
+
+    a->ruling.cache = SL_CACHE_MISS;
+    a->ask = sl_ask_start(g->clients[a->conf.rule->checks[a->at]], a->conf.question, on_asked, a);
+}
+
+struct sl_gate_ask *sl_gate_ask_start(const struct sl_gate_ask_conf *conf, sl_gate_fn *done,
+                                      void *arg)
+{
+    struct sl_gate_ask *a = sl_zalloc(sizeof(*a));
+
+    *a = (struct sl_gate_ask){ .conf = *conf,
+                               .ruling = ruling_of(conf->rule),
+                               .known = { .fn = on_known, .arg = a },
+                               .started_us = sl_mono_us(),
+                               .done = done,
+                               .arg = arg };
+    if (walk(conf, &a->at, &a->ruling) == WALK_MUST_ASK)
+        ask_at(a);
+    else
+        sl_task_post(conf->gate->loop, &a->known);
+    return a;
+}
+
+void sl_gate_ask_cancel(struct sl_gate_ask **ask)
+{
+    struct sl_gate_ask *a = *ask;
+
+    if (a == NULL)
+        return;
+    *ask = NULL;
+    sl_ask_cancel(&a->ask);
+    sl_task_cancel(a->conf.gate->loop, &a->known);
+    sl_ruling_fini(&a->ruling);
+    sl_free(a);
+}
+
+static void on_asked(void *arg, struct sl_verdict *verdict)
+{
+    struct sl_gate_ask *a = arg;
+    const struct sl_check *check = a->conf.gate->policy->checks[a->conf.rule->checks[a->at]];
+
+    a->ask = NULL;
+    if (!add_verdict(&a->ruling, check, verdict)) {
+        finish(a);
+        return;
+    }
+    a->at++;
+    if (walk(&a->conf, &a->at, &a->ruling) == WALK_MUST_ASK)
+        ask_at(a);
+    else
+        finish(a);
+}
+
+static void on_known(void *arg)
+{
+    finish(arg);
+}

@@ -1,0 +1,144 @@
+/* question.c -- field order of the document is fixed; strings that are not UTF-8 travel as base64.
+ */
+#include "policy/question.h"
+
+#include "base/encode.h"
+#include "base/mem.h"
+
+static void add_cstr(struct sl_buf *b, const char *text)
+{
+    sl_buf_add(b, text, strlen(text));
+}
+
+static void add_string_or_null(struct sl_buf *b, struct sl_str s)
+{
+    if (s.n == 0)
+        add_cstr(b, "null");
+    else
+        sl_add_json_bytes(b, s);
+}
+
+static void add_headers(struct sl_buf *b, const struct sl_fields *fields)
+{
+    add_cstr(b, ",\"headers\":[");
+    for (uint32_t i = 0; i < fields->n; i++) {
+        const struct sl_field *f = &fields->v[i];
+
+        add_cstr(b, i == 0 ? "[\"" : ",[\"");
+        /* A field name is a token: nothing in it needs escaping. */
+        for (size_t k = 0; k < f->name.n; k++)
+            sl_buf_add_char(b, sl_lower(f->name.p[k]));
+        add_cstr(b, "\",");
+        sl_add_json_bytes(b, f->value);
+        sl_buf_add_char(b, ']');
+    }
+    sl_buf_add_char(b, ']');
+}
+
+static void add_request(struct sl_buf *b, const struct sl_question *q)
+{
+    const struct sl_facts *f = q->facts;
+
+    add_cstr(b, ",\"request\":{\"method\":");
+    sl_add_json_bytes(b, f->method);
+    add_cstr(b, ",\"scheme\":");
+    sl_add_json_bytes(b, f->scheme);
+    add_cstr(b, ",\"host\":");
+    sl_add_json_bytes(b, f->host);
+    sl_buf_addf(b, ",\"port\":%u,\"path\":", f->port);
+    sl_add_json_bytes(b, f->path);
+    add_cstr(b, ",\"query\":");
+    sl_add_json_bytes(b, f->query);
+    add_cstr(b, ",\"target\":");
+    sl_add_json_bytes(b, q->head->target);
+    if (q->head->major >= 2)
+        sl_buf_addf(b, ",\"http\":\"%u\"", q->head->major);
+    else
+        sl_buf_addf(b, ",\"http\":\"%u.%u\"", q->head->major, q->head->minor);
+    add_headers(b, &q->head->fields);
+    sl_buf_add_char(b, '}');
+}
+
+void sl_question_write(struct sl_question *q, struct sl_arena *a)
+{
+    struct sl_buf b = { 0 };
+
+    add_cstr(&b, q->phase == SL_PHASE_CONNECT ? "\"phase\":\"connect\"" : "\"phase\":\"request\"");
+    if (q->connect_host.n != 0) {
+        add_cstr(&b, ",\"connect\":{\"host\":");
+        sl_add_json_bytes(&b, q->connect_host);
+        sl_buf_addf(&b, ",\"port\":%u}", q->connect_port);
+    } else {
+        add_cstr(&b, ",\"connect\":null");
+    }
+    if (q->tls_version != NULL) {
+        add_cstr(&b, ",\"tls\":{\"sni\":");
+        add_string_or_null(&b, q->facts->sni);
+        add_cstr(&b, ",\"alpn\":");
+        add_string_or_null(&b, q->facts->alpn);
+        sl_buf_addf(&b, ",\"version\":\"%s\"}", q->tls_version);
+    } else {
+        add_cstr(&b, ",\"tls\":null");
+    }
+    if (q->head != NULL)
+        add_request(&b, q);
+    q->text = sl_arena_str(a, sl_buf_str(&b));
+    sl_buf_fini(&b);
+}
+
+void sl_question_document(const struct sl_question *q, struct sl_buf *out)
+{
+    char ip[SL_ADDR_TEXT];
+
+    sl_addr_ip_text(q->facts->client, ip);
+    sl_buf_addf(out, "{\"version\":1,\"id\":\"%s\",\"client\":{\"ip\":\"%s\",\"port\":%u,\"user\":",
+                q->id, ip, sl_addr_port(q->facts->client));
+    add_string_or_null(out, q->facts->user);
+    add_cstr(out, "},");
+    sl_buf_add_str(out, q->text);
+    sl_buf_add_char(out, '}');
+}
+
+static struct sl_fields *copy_fields(const struct sl_fields *from, struct sl_arena *a)
+{
+    struct sl_fields *to = sl_arena_alloc(a, sizeof(*to));
+
+    for (uint32_t i = 0; from != NULL && i < from->n; i++)
+        sl_fields_add(to, a, sl_arena_str(a, from->v[i].name), sl_arena_str(a, from->v[i].value));
+    return to;
+}
+
+static struct sl_facts *copy_facts(const struct sl_facts *from, struct sl_arena *a)
+{
+    struct sl_facts *to = sl_arena_alloc(a, sizeof(*to));
+    struct sl_addr *client = sl_arena_alloc(a, sizeof(*client));
+
+    *to = *from;
+    *client = *from->client;
+    to->client = client;
+    to->dst = NULL;
+    to->user = sl_arena_str(a, from->user);
+    to->host = sl_arena_str(a, from->host);
+    to->scheme = sl_arena_str(a, from->scheme);
+    to->sni = sl_arena_str(a, from->sni);
+    to->alpn = sl_arena_str(a, from->alpn);
+    to->method = sl_arena_str(a, from->method);
+    to->path = sl_arena_str(a, from->path);
+    to->query = sl_arena_str(a, from->query);
+    to->type = sl_arena_str(a, from->type);
+    to->fields = copy_fields(from->fields, a);
+    return to;
+}
+
+struct sl_question *sl_question_copy(const struct sl_question *q, struct sl_arena *a)
+{
+    struct sl_question *to = sl_arena_alloc(a, sizeof(*to));
+
+    *to = *q;
+    to->id = sl_arena_str(a, sl_str_of(q->id)).p;
+    to->facts = copy_facts(q->facts, a);
+    to->connect_host = sl_arena_str(a, q->connect_host);
+    to->head = NULL;
+    to->text = sl_arena_str(a, q->text);
+    return to;
+}

@@ -1,0 +1,57 @@
+/* pool.h -- connections to origins, kept alive and shared by one worker's clients.
+ *
+ * Whoever needs a connection acquires an HTTP stream on one: an idle connection if there is one,
+ * else a new one.  Closing the stream hands the connection back. Thread: the loop's.
+ */
+#ifndef SL_UPSTREAM_POOL_H
+#define SL_UPSTREAM_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "http/h1_codec.h"
+#include "upstream/origin.h"
+
+struct sl_acquire;
+struct sl_http_stream;
+struct sl_pool;
+
+struct sl_pool_conf {
+    struct sl_route route;
+    struct sl_h1_limits limits;   /**< for response heads */
+    uint32_t max_idle_per_origin; /**< idle connections kept for one origin */
+    uint32_t max_idle;            /**< and in all: the longest idle is closed first */
+    uint32_t idle_timeout_ms;
+};
+
+struct sl_pool *sl_pool_new(const struct sl_pool_conf *conf);
+/** Closes idle connections; every stream and acquire must have ended. */
+void sl_pool_free(struct sl_pool **pool);
+struct sl_loop *sl_pool_loop(const struct sl_pool *pool);
+
+/** A connection held for one exchange. */
+struct sl_lease {
+    struct sl_http_stream *stream; /**< the holder's; closing it gives the connection back */
+    struct sl_peer peer;
+    bool reused; /**< carried an exchange before */
+};
+
+/** Takes an idle connection; false when there is none. */
+bool sl_pool_try(struct sl_pool *pool, const struct sl_origin *origin, struct sl_lease *ret_lease);
+
+/** Exactly once, from the loop, never from inside start.  @a lease: NULL on failure. */
+typedef void sl_acquire_fn(void *arg, const struct sl_lease *lease, const struct sl_fault *fault);
+
+/** Makes a new connection, or takes one that falls idle before it stands, unless @a fresh. */
+struct sl_acquire *sl_acquire_start(struct sl_pool *pool, const struct sl_origin *origin,
+                                    bool fresh, sl_acquire_fn *done, void *arg);
+void sl_acquire_cancel(struct sl_acquire **acquire);
+
+/** From now on the leased connection serves @a owner only (RFC 4559: NTLM and Negotiate
+ * authenticate the connection, not the request). */
+void sl_pool_pin(struct sl_pool *pool, struct sl_http_stream *stream, uint64_t owner);
+
+/** Not one byte of a response has come in the exchange on @a stream. */
+bool sl_pool_is_unanswered(struct sl_pool *pool, const struct sl_http_stream *stream);
+
+#endif
