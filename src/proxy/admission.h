@@ -1,0 +1,30 @@
+/* admission.h -- how many connections there may be: in all, and from one client address.
+ *
+ * Shared by all workers; one short lock a connection.
+ * Thread: any.
+ */
+#ifndef SL_PROXY_ADMISSION_H
+#define SL_PROXY_ADMISSION_H
+
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+
+struct sl_admission;
+
+struct sl_admission_conf {
+    uint32_t connections;            /**< in all */
+    uint32_t connections_per_client; /**< of one IP address; unix sockets count as one client */
+};
+
+struct sl_admission *sl_admission_new(const struct sl_admission_conf *conf);
+void sl_admission_free(struct sl_admission **a);
+/** New limits; connections that are there stay. */
+void sl_admission_configure(struct sl_admission *a, const struct sl_admission_conf *conf);
+
+/** SL_OK, then sl_admission_leave when the connection ends; or SL_TOO_MANY. */
+enum sl_err sl_admission_enter(struct sl_admission *a, const struct sl_addr *client) SL_MUST_USE;
+void sl_admission_leave(struct sl_admission *a, const struct sl_addr *client);
+
+#endif

@@ -1,0 +1,40 @@
+/* relay.h -- bytes from one stream to another and back, unopened: tunnels and opaque protocols.
+ *
+ * Half-closes are passed on; once one direction has ended the other may go on, but for no longer than the
+ * idle time-out without a byte.
+ * Thread: the loop's.
+ */
+#ifndef SL_PROXY_RELAY_H
+#define SL_PROXY_RELAY_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct sl_loop;
+struct sl_relay;
+struct sl_stream;
+
+struct sl_relay_conf {
+    struct sl_loop *loop;
+    struct sl_stream *client;   /**< taken over */
+    struct sl_stream *upstream; /**< taken over */
+    struct sl_str preface;      /**< from the client, already read; copied, sent upstream first */
+    uint32_t idle_timeout_ms;
+};
+
+struct sl_relay_result {
+    uint64_t bytes_in;  /**< client to upstream */
+    uint64_t bytes_out; /**< upstream to client */
+    enum sl_err err;    /**< SL_OK when both sides ended properly */
+};
+
+/** Exactly once, from the loop, never from inside start; both streams are closed, the relay is gone. */
+typedef void sl_relay_fn(void *arg, const struct sl_relay_result *result);
+
+struct sl_relay *sl_relay_start(const struct sl_relay_conf *conf, sl_relay_fn *done, void *arg);
+/** Closes both streams. */
+void sl_relay_cancel(struct sl_relay **relay);
+
+#endif
