@@ -30,6 +30,7 @@ struct sl_ca {
     atomic_uint refs;
     EVP_PKEY *key;
     const EVP_MD *digest;
+    EVP_MD_CTX *signer; /* ready to sign; copied for each signature, so that nothing is fetched */
     X509 *certs[CERTS_MAX];
     size_t n_certs;
     X509 *sent[CERTS_MAX]; /* borrowed from certs */
@@ -307,11 +308,19 @@ static enum sl_err check_chain(struct sl_ca *ca, const struct source *src)
     return SL_OK;
 }
 
+static enum sl_err make_signer(struct sl_ca *ca, const struct source *src)
+{
+    ca->signer = EVP_MD_CTX_new();
+    if (ca->signer == NULL || EVP_DigestSignInit(ca->signer, NULL, ca->digest, NULL, ca->key) != 1)
+        return sl_crypto_fault_set(src->fault, SL_CONFIG, src->key_path);
+    return SL_OK;
+}
+
 enum sl_err sl_ca_load(const char *cert_path, const char *key_path, struct sl_ca **ret_ca,
                        struct sl_fault *fault)
 {
     static enum sl_err (*const steps[])(struct sl_ca *, const struct source *) = {
-        read_certs, read_key, check_authority, check_validity, check_key, check_chain,
+        read_certs, read_key, check_authority, check_validity, check_key, check_chain, make_signer,
     };
     const struct source src = { .cert_path = cert_path, .key_path = key_path, .fault = fault };
     struct sl_ca *ca = sl_zalloc(sizeof(*ca));
@@ -347,6 +356,7 @@ void sl_ca_unref(struct sl_ca **ca)
         return;
     for (size_t i = 0; i < c->n_certs; i++)
         X509_free(c->certs[i]);
+    EVP_MD_CTX_free(c->signer);
     EVP_PKEY_free(c->key);
     sl_free(c);
 }
@@ -374,9 +384,15 @@ int64_t sl_ca_not_after(const struct sl_ca *ca)
 
 enum sl_err sl_ca_sign(struct sl_ca *ca, X509 *leaf, struct sl_fault *fault)
 {
-    if (X509_sign(leaf, ca->key, ca->digest) <= 0)
-        return sl_crypto_fault_set(fault, SL_INTERNAL, "signing a leaf");
-    return SL_OK;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx != NULL && EVP_MD_CTX_copy_ex(ctx, ca->signer) == 1;
+
+    /* The copy signs once: without the flag OpenSSL would copy it again. */
+    if (ok)
+        EVP_MD_CTX_set_flags(ctx, EVP_MD_CTX_FLAG_FINALISE);
+    ok = ok && X509_sign_ctx(leaf, ctx) > 0;
+    EVP_MD_CTX_free(ctx);
+    return ok ? SL_OK : sl_crypto_fault_set(fault, SL_INTERNAL, "signing a leaf");
 }
 
 /* -- export -------------------------------------------------------------------------------------

@@ -29,13 +29,16 @@ struct sl_leaf_conf {
 
 /** The shared keys of both kinds, replaced when a day old (the RSA one made on first use). */
 struct sl_leaf_keys *sl_leaf_keys_new(void);
+/** For a forge that may outlast its owner; ended by sl_leaf_keys_free. */
+struct sl_leaf_keys *sl_leaf_keys_ref(struct sl_leaf_keys *keys);
 void sl_leaf_keys_free(struct sl_leaf_keys **keys);
 
-/** Forges.  @a host is canonical: a name becomes a dNSName (also the CN when it has 64 bytes or
- * fewer, else an empty subject and a critical SAN), a literal an iPAddress.  Random 128-bit serial,
- * SKI of the leaf's key, AKI the octets of the CA's SKI, digitalSignature (and keyEncipherment for
- * RSA), serverAuth. Takes a microsecond's tens, or 100-450 ms with RSA and host_scope: then call it
- * off the loop. */
+/** Forges.  @a host is canonical: a name becomes a dNSName, a literal an iPAddress, either also the
+ * CN when it has 64 bytes or fewer (else the subject is empty and the SAN critical).  Random
+ * 128-bit serial, SKI of the leaf's key, AKI the octets of the CA's SKI, digitalSignature (and
+ * keyEncipherment for RSA), serverAuth.  Takes a microsecond's tens, or 100-450 ms with RSA and
+ * host_scope: then call it off the loop.  SL_BAD_HOST for anything but [a-z0-9._-]{1,253} without
+ * empty labels, or a literal; SL_CONFIG when the CA has expired. */
 enum sl_err sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
                           const struct sl_leaf_conf *conf, struct sl_str host,
                           struct sl_leaf **ret_leaf, struct sl_fault *fault) SL_MUST_USE;
