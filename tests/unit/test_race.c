@@ -119,12 +119,12 @@ static void a_slow_address_is_overtaken(void **state)
     uint16_t port;
     int filler[2];
     int deaf = listen_deaf(&port, filler);
-    int fd = listen_at("127.0.0.1", port, &port);
-    struct sl_addr want = addr_of("127.0.0.1", port);
+    int fd = listen_at("127.0.0.77", port, &port);
+    struct sl_addr want = addr_of("127.0.0.77", port);
 
     (void)state;
     addrs.a[0] = addr_of("127.0.0.2", 0);
-    addrs.a[1] = addr_of("127.0.0.1", 0);
+    addrs.a[1] = addr_of("127.0.0.77", 0);
     res.race = sl_race_start(loop, &addrs, port, on_raced, &res);
     sl_loop_advance(loop, 249);
     for (int i = 0; i < 5; i++)
