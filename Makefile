@@ -3,7 +3,7 @@
 #   ARGS='--check http://127.0.0.1:9000/check' make run
 
 PYTHON := /usr/bin/python3
-MESON  := meson setup --fatal-meson-warnings
+MESON  := meson setup
 JOBS   ?= $(shell nproc)
 NINJA  := ninja -j $(JOBS)
 PREFIX ?= /usr/local
