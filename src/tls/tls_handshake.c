@@ -181,29 +181,30 @@ void sl_tls_handshake_cancel(struct sl_tls_handshake **hs)
 /* -- towards a client
  * ----------------------------------------------------------------------------------------- */
 
-static bool set_chain(SSL *ssl, const struct sl_ca *ca)
+/* The stack alone is the caller's; NULL for an authority that clients know. */
+static STACK_OF(X509) * chain_of(const struct sl_ca *ca)
 {
     size_t n = sl_ca_chain_len(ca);
     STACK_OF(X509) * chain;
-    bool ok;
 
     if (n == 0)
-        return true;
+        return NULL;
     chain = sk_X509_new_reserve(NULL, (int)n);
     sl_assert(chain != NULL);
     for (size_t i = 0; i < n; i++)
         sk_X509_push(chain, sl_ca_chain_at(ca, i));
-    ok = SSL_set1_chain(ssl, chain) == 1;
-    sk_X509_free(chain);
-    return ok;
+    return chain;
 }
 
+/* In one call: set one by one, certificate and key are compared once more, for 1 us. */
 static void attach_leaf(struct sl_stream *stream, SSL *ssl, const struct sl_leaf *leaf)
 {
+    STACK_OF(X509) *chain = chain_of(sl_leaf_ca(leaf));
+
     ERR_clear_error();
-    if (SSL_use_certificate(ssl, sl_leaf_cert(leaf)) != 1 ||
-        SSL_use_PrivateKey(ssl, sl_leaf_key(leaf)) != 1 || !set_chain(ssl, sl_leaf_ca(leaf)))
+    if (SSL_use_cert_and_key(ssl, sl_leaf_cert(leaf), sl_leaf_key(leaf), chain, 1) != 1)
         (void)sl_tls_fault_set(&stream->fault, ssl);
+    sk_X509_free(chain);
 }
 
 struct sl_tls_handshake *sl_tls_accept_start(const struct sl_tls_accept_conf *conf,

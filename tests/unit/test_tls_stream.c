@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -21,6 +22,7 @@
 #include "base/metric.h"
 #include "io/memory.h"
 #include "io/stream.h"
+#include "io/tcp.h"
 #include "tls/ca.h"
 #include "tls/leaf.h"
 #include "tls/ticket_keys.h"
@@ -306,8 +308,22 @@ struct link {
     const char *host;           /* NULL: a.example */
     int worker;
     bool careless; /* does not verify */
+    bool sockets;  /* in place of memory */
     struct sl_memory_conf memory;
 };
+
+static void make_pair(struct link *l)
+{
+    int fds[2];
+
+    if (!l->sockets) {
+        sl_memory_pair(w.loop, &l->memory, &l->client.lower, &l->server.lower);
+        return;
+    }
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    l->client.lower = sl_tcp_stream_new(w.loop, fds[0]);
+    l->server.lower = sl_tcp_stream_new(w.loop, fds[1]);
+}
 
 static void start_client(struct link *l)
 {
@@ -319,7 +335,7 @@ static void start_client(struct link *l)
         .verify = !l->careless,
     };
 
-    sl_memory_pair(w.loop, &l->memory, &l->client.lower, &l->server.lower);
+    make_pair(l);
     conf.lower = l->client.lower;
     l->client.hs = sl_tls_connect_start(&conf, on_done, &l->client);
 }
@@ -440,6 +456,23 @@ static void test_bytes_in_every_split(void **state)
             check_echo(&l, sl_str_make(text, sizeof(text)));
         else
             check_echo(&l, sl_str_make(text, 20000));
+        hang_up(&l);
+    }
+}
+
+static void test_bytes_over_sockets(void **state)
+{
+    static char text[3000000];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (char)(i * 13 + i / 251);
+    for (int i = 0; i < 2; i++) {
+        struct link l = { .sockets = true };
+
+        client_speaks(i == 0 ? TLS1_3_VERSION : TLS1_2_VERSION);
+        connected(&l);
+        check_echo(&l, sl_str_make(text, sizeof(text)));
         hang_up(&l);
     }
 }
@@ -929,6 +962,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_bytes_in_every_split),
+        TEST(test_bytes_over_sockets),
         TEST(test_preface),
         TEST(test_info),
         TEST(test_resumes_across_workers),
