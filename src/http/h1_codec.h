@@ -31,7 +31,12 @@ struct sl_h1_origin {
  * Transfer-Encoding other than exactly `chunked`, Transfer-Encoding in 1.0, origin form on a proxy
  * connection (SL_BAD_TARGET), targets with CTL, SP, bytes over 0x7e or '#'.  One empty line before
  * the request line is skipped (RFC 9112 section 2.2). An absolute form's authority replaces Host
- * (RFC 9112 section 3.2.2).
+ * (RFC 9112 section 3.2.2), but Host must be good all the same. CONNECT wants a port and no
+ * content. An expectation other than 100-continue is SL_BAD_REQUEST, other codings are
+ * SL_NOT_IMPLEMENTED. Wrong bytes are refused when they come, not only when the head is complete.
+ *
+ * The caller sets ret_head->arena; the rest is overwritten, and on failure holds what could be
+ * read.
  *
  * @param ret_used  bytes of the head, set on SL_OK
  * @return SL_AGAIN when the head is not complete and within limits
@@ -41,8 +46,10 @@ enum sl_err sl_h1_parse_request(struct sl_str in, const struct sl_h1_limits *lim
                                 size_t *ret_used, struct sl_fault *fault) SL_MUST_USE;
 
 /** Parses a whole response head; @a request decides its framing (HEAD, CONNECT).  Errors:
- * SL_BAD_RESPONSE, SL_RESPONSE_HEADER.  Content-Length on 204 or 1xx, both kinds of framing, and
- * 101 that the request did not ask for (SL_UPGRADE_FAILED) are refused. */
+ * SL_BAD_RESPONSE, SL_RESPONSE_HEADER.  Content-Length other than 0 on 204 or 1xx, both kinds of
+ * framing, and 101 that the request did not ask for (SL_UPGRADE_FAILED) are refused.  A reply to
+ * HEAD and a 304 have SL_FRAMING_NONE, with content_length when one was given.  @a ret_head as in
+ * sl_h1_parse_request. */
 enum sl_err sl_h1_parse_response(struct sl_str in, const struct sl_h1_limits *limits,
                                  const struct sl_head *request, struct sl_head *ret_head,
                                  size_t *ret_used, struct sl_fault *fault) SL_MUST_USE;
@@ -63,7 +70,8 @@ struct sl_h1_piece {
     bool end;    /**< the last chunk's line is in skip; the trailer section follows */
 };
 
-/** Looks at @a in and says what is there; the caller consumes skip and data.  Both 0 and not end:
+/** Looks at @a in and says what is there; the caller consumes skip and data, wholly: offer no more
+ * than can be taken.  Once ended it answers end and 0.  Both 0 and not end:
  * more input is needed.  SL_BAD_FRAMING on anything that RFC 9112 section 7.1 does not allow. */
 enum sl_err sl_h1_chunked_next(struct sl_h1_chunked *c, struct sl_str in,
                                struct sl_h1_piece *ret_piece) SL_MUST_USE;
@@ -75,10 +83,17 @@ enum sl_err sl_h1_parse_trailers(struct sl_str in, const struct sl_h1_limits *li
                                  struct sl_fault *fault) SL_MUST_USE;
 
 /** Appends a request head: request line in origin form (absolute when head->is_absolute, authority
- * when is_connect), Host, the fields, framing.  @a close adds `Connection: close`; wants_upgrade
- * adds `Connection: upgrade` and the Upgrade field that head->fields then holds. */
+ * when is_connect), Host, the fields, framing.  SL_FRAMING_NONE writes `Content-Length: 0` for
+ * POST, PUT and PATCH.  Fields that frame or route (Host, Connection, Content-Length,
+ * Transfer-Encoding and the like) are written from the head's members alone and left out of
+ * head->fields. @a close adds `Connection: close`; wants_upgrade adds `Connection: upgrade` and the
+ * Upgrade field that head->fields then holds. */
 void sl_h1_write_request(struct sl_buf *out, const struct sl_head *head, bool close);
-/** Appends a response head, with framing for a 1.1 peer, or for 1.0 when @a minor is 0. */
+/** Appends a response head, with framing for a 1.1 peer, or for 1.0 when @a minor is 0: then
+ * SL_FRAMING_CHUNKED is written as SL_FRAMING_CLOSE, and the caller closes.  SL_FRAMING_NONE writes
+ * `Content-Length: 0` where the status allows content.  The reply to HEAD is written with the
+ * framing that GET would have had (SL_FRAMING_LENGTH: content_length; SL_FRAMING_CLOSE: unknown),
+ * and the stream sends no content after it.  wants_upgrade as in sl_h1_write_request. */
 void sl_h1_write_response(struct sl_buf *out, const struct sl_head *head, uint8_t minor,
                           bool close);
 /** Appends "last chunk, trailers, empty line"; @a trailers may be NULL. */

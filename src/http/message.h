@@ -77,14 +77,14 @@ struct sl_head {
         scheme;         /**< request: "http" or "https"; from the absolute form or the connection */
     struct sl_str host; /**< request: canonical (http/uri.h), no port; from the target or Host */
     uint16_t port;      /**< request: as named, or the scheme's default */
-    struct sl_str target;  /**< request: origin-form path and query, or "*"; what goes upstream */
+    struct sl_str target;  /**< request: origin-form path and query, "*", or empty for CONNECT */
     uint16_t status;       /**< response: 100..599 */
     struct sl_str reason;  /**< response: reason phrase, may be empty */
     uint8_t major, minor;  /**< version on the wire: 1.0, 1.1, 2.0 */
     bool is_absolute;      /**< request: came in absolute form */
     bool is_connect;       /**< request: CONNECT, host and port name the target */
     bool keep_alive;       /**< the connection may carry another message after this one */
-    bool expects_continue; /**< request: Expect: 100-continue */
+    bool expects_continue; /**< request: Expect: 100-continue, and content follows */
     bool wants_upgrade;    /**< Connection names upgrade and Upgrade is present */
     enum sl_framing framing;
     uint64_t content_length; /**< SL_FRAMING_LENGTH, and heads of replies to HEAD */
