@@ -7,9 +7,10 @@
  *           | "client" CIDR | "dst" CIDR | "user" NAME | "alpn" NAME
  *           | "size" ( ">" | ">=" | "<" | "<=" ) N [ "KiB" | "MiB" | "GiB" ]
  *     P     = name | "*." name | "." name | address | CIDR            (policy/host_pattern.h)
- *     GLOB  = value, `*` any run, `?` one byte | "~" "/" PCRE2 pattern "/"  (policy/pattern.h)
+ *     GLOB  = value, `*` any run, `?` one byte | "~" "/" PCRE2 pattern "/"  (policy/regex.h)
  *
- * A value ends at a blank or a parenthesis, or stands in "..." with \" and \\.  Words of the
+ * A value ends at a blank or a parenthesis, or stands in "..." with \" and \\.  In /.../ a slash is
+ * written \/, and flags stand inside: /(?i)track/.  Patterns are not anchored.  Words of the
  * language are lower case; a value that spells `and`, `or`, `not` (or `in` after `host`) is quoted.
  *
  * Meaning of the atoms, where it is not plain: methods and header names fold case.  `header` is
