@@ -13,7 +13,10 @@
 #include <string.h>
 #include <time.h>
 
-/* Calls that are unbounded, locale-bound or not re-entrant have no place here. */
+/* Calls that are unbounded, locale-bound or not re-entrant have no place here.  With clang and
+ * _FORTIFY_SOURCE two of them are macros, which cannot be poisoned before they are undefined. */
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok atoi atol gmtime localtime
 
 /** Zeroed memory of @a n bytes; never NULL. */

@@ -138,7 +138,10 @@ static bool phrase(const struct sl_gate_ask_conf *conf, const struct sl_check *c
     struct sl_question *q = conf->question;
     enum sl_phase phase;
 
-    if ((conf->phases & 1u << SL_PHASE_REQUEST) != 0 && sl_check_has_phase(check, SL_PHASE_REQUEST))
+    if (conf->is_opaque)
+        phase = SL_PHASE_CONNECT;
+    else if ((conf->phases & 1u << SL_PHASE_REQUEST) != 0 &&
+             sl_check_has_phase(check, SL_PHASE_REQUEST))
         phase = SL_PHASE_REQUEST;
     else if ((conf->phases & 1u << SL_PHASE_CONNECT) != 0 &&
              sl_check_has_phase(check, SL_PHASE_CONNECT))

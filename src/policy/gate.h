@@ -70,6 +70,7 @@ struct sl_gate_ask_conf {
     struct sl_arena *arena;       /**< for the question's text; borrowed until the end */
     uint32_t phases; /**< bit set of the phases now due; a check with several of them is asked
                         in the last, one with none of them is passed over */
+    bool is_opaque;  /**< nothing more will be known: every check is asked, in phase connect */
 };
 
 /** Goes through the rule's checks in order, as far as the cache answers.  True with *ret_ruling

@@ -20,17 +20,20 @@ struct sl_proxy *sl_proxy_new(struct sl_loop *loop, struct sl_mailbox *mailbox);
 /** Closes whatever is left at once. */
 void sl_proxy_free(struct sl_proxy **proxy);
 
-/** Works by @a snapshot from now on (a reference is taken): new exchanges see it, those under way keep theirs.
- * On failure the one in force stays. */
+/** Works by @a snapshot from now on (a reference is taken): new exchanges see it, those under way
+ * keep theirs. On failure the one in force stays. */
 enum sl_err sl_proxy_configure(struct sl_proxy *proxy, struct sl_snapshot *snapshot,
                                struct sl_fault *fault) SL_MUST_USE;
 
-/** Accepts from @a fd, a listening socket that other workers accept from too; it stays the caller's and outlives
- * the proxy.  @a name is for the log, static or outliving too. */
+/** Accepts from @a fd, a listening socket that other workers accept from too; it stays the caller's
+ * and outlives the proxy.  @a name is for the log, static or outliving too. */
 void sl_proxy_listen(struct sl_proxy *proxy, int fd, const char *name);
 
-/** Takes no new connection, ends each keep-alive connection with its exchange; @a drained runs once, from the
- * loop, when the last is gone. */
+/** No longer accepts from @a fd; connections that are there stay. */
+void sl_proxy_unlisten(struct sl_proxy *proxy, int fd);
+
+/** Takes no new connection, ends each keep-alive connection with its exchange; @a drained runs
+ * once, from the loop, when the last is gone. */
 void sl_proxy_drain(struct sl_proxy *proxy, void (*drained)(void *arg), void *arg);
 
 size_t sl_proxy_n_conns(const struct sl_proxy *proxy);

@@ -68,30 +68,30 @@ static void make_tools(struct sl_env *e)
 {
     const struct sl_snapshot_conf *c = e->conf;
     const struct sl_upstream_conf *up = &c->upstream;
-    struct sl_route route;
 
     e->resolver =
         sl_resolver_new(e->loop, &(struct sl_resolver_conf){ .servers = up->nameservers,
                                                              .max_entries = DNS_ENTRIES,
                                                              .max_ttl_s = DNS_MAX_TTL_S });
-    route = (struct sl_route){ .loop = e->loop,
-                               .resolver = e->resolver,
-                               .tls = e->tls_client,
-                               .guard = c->guard,
-                               .connect_timeout_ms = up->connect_timeout_ms };
+    e->route = (struct sl_route){ .loop = e->loop,
+                                  .resolver = e->resolver,
+                                  .tls = e->tls_client,
+                                  .guard = c->guard,
+                                  .connect_timeout_ms = up->connect_timeout_ms };
     e->tls_server = sl_tls_server_context_new(
         &(struct sl_tls_server_conf){ .min_version = c->min_version, .tickets = c->tickets });
-    e->pool = sl_pool_new(&(struct sl_pool_conf){ .route = route,
+    e->pool = sl_pool_new(&(struct sl_pool_conf){ .route = e->route,
                                                   .limits = c->limits.h1,
                                                   .max_idle_per_origin = up->max_idle_per_origin,
                                                   .max_idle = up->max_idle,
                                                   .idle_timeout_ms = up->idle_timeout_ms });
     e->gate = sl_gate_new(
-        &(struct sl_gate_conf){ .policy = c->policy, .route = route, .mailbox = e->mailbox });
+        &(struct sl_gate_conf){ .policy = c->policy, .route = e->route, .mailbox = e->mailbox });
 }
 
-enum sl_err sl_env_new(struct sl_loop *loop, struct sl_mailbox *mailbox, struct sl_snapshot *snapshot,
-                       struct sl_env **ret_env, struct sl_fault *fault)
+enum sl_err sl_env_new(struct sl_loop *loop, struct sl_mailbox *mailbox,
+                       struct sl_snapshot *snapshot, struct sl_env **ret_env,
+                       struct sl_fault *fault)
 {
     struct sl_env *e;
     struct sl_tls_client_context *tls = NULL;

@@ -1,8 +1,9 @@
-/* snapshot.h -- one generation of the configuration as the proxy uses it, and a worker's tools made of it.
+/* snapshot.h -- one generation of the configuration as the proxy uses it, and a worker's tools made
+ * of it.
  *
- * A snapshot is immutable and shared by all workers.  An env is one worker's: loop, gate, pool, contexts.
- * Whoever works with an env holds a reference; a reload gives the worker a new one, and the old goes with its
- * last exchange.
+ * A snapshot is immutable and shared by all workers.  An env is one worker's: loop, gate, pool,
+ * contexts. Whoever works with an env holds a reference; a reload gives the worker a new one, and
+ * the old goes with its last exchange.
  */
 #ifndef SL_PROXY_SNAPSHOT_H
 #define SL_PROXY_SNAPSHOT_H
@@ -45,20 +46,21 @@ struct sl_upstream_conf {
     uint32_t max_idle_per_origin, max_idle;
 };
 
-/** Filled by the application; what it points to is the snapshot's, or outlives it where it says so. */
+/** Filled by the application; what it points to is the snapshot's, or outlives it where it says so.
+ */
 struct sl_snapshot_conf {
     struct sl_limits limits;
     struct sl_upstream_conf upstream; /**< strings are copied */
     struct sl_leaf_conf leaf;
     enum sl_tls_version min_version;
-    struct sl_policy *policy;          /**< taken over */
-    struct sl_ca *ca;                  /**< taken over */
-    struct sl_guard *guard;            /**< taken over */
-    struct sl_leaf_cache *leaf_cache;  /**< taken over */
-    struct sl_leaf_keys *leaf_keys;    /**< outlives the snapshot */
-    struct sl_ticket_keys *tickets;    /**< outlives the snapshot; NULL: no resumption */
-    struct sl_access_log *access_log;  /**< outlives the snapshot */
-    struct sl_admission *admission;    /**< outlives the snapshot */
+    struct sl_policy *policy;         /**< taken over */
+    struct sl_ca *ca;                 /**< taken over */
+    struct sl_guard *guard;           /**< taken over */
+    struct sl_leaf_cache *leaf_cache; /**< taken over */
+    struct sl_leaf_keys *leaf_keys;   /**< outlives the snapshot */
+    struct sl_ticket_keys *tickets;   /**< outlives the snapshot; NULL: no resumption */
+    struct sl_access_log *access_log; /**< outlives the snapshot */
+    struct sl_admission *admission;   /**< outlives the snapshot */
 };
 
 struct sl_snapshot;
@@ -75,6 +77,7 @@ struct sl_env {
     struct sl_mailbox *mailbox;
     struct sl_snapshot *snapshot;
     const struct sl_snapshot_conf *conf; /**< of the snapshot */
+    struct sl_route route;               /**< guarded: to origins */
     struct sl_resolver *resolver;
     struct sl_tls_client_context *tls_client;
     struct sl_tls_server_context *tls_server;
@@ -83,8 +86,9 @@ struct sl_env {
 };
 
 /** SL_CONFIG when a file of certificates cannot be loaded. */
-enum sl_err sl_env_new(struct sl_loop *loop, struct sl_mailbox *mailbox, struct sl_snapshot *snapshot,
-                       struct sl_env **ret_env, struct sl_fault *fault) SL_MUST_USE;
+enum sl_err sl_env_new(struct sl_loop *loop, struct sl_mailbox *mailbox,
+                       struct sl_snapshot *snapshot, struct sl_env **ret_env,
+                       struct sl_fault *fault) SL_MUST_USE;
 struct sl_env *sl_env_ref(struct sl_env *env);
 void sl_env_unref(struct sl_env **env);
 

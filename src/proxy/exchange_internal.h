@@ -1,0 +1,78 @@
+/* exchange_internal.h -- what an exchange consists of: shared by exchange.c (life, log) and steps.c
+ * (steps).
+ *
+ * Thread: the loop's.
+ */
+#ifndef SL_PROXY_EXCHANGE_INTERNAL_H
+#define SL_PROXY_EXCHANGE_INTERNAL_H
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/state.h"
+#include "http/http_stream.h"
+#include "io/loop.h"
+#include "policy/gate.h"
+#include "proxy/exchange.h"
+#include "proxy/reply.h"
+#include "upstream/pool.h"
+
+enum sl_exchange_state {
+    ST_BEGIN,   /* look at the head */
+    ST_DECIDE,  /* rules */
+    ST_ASK,     /* checks are out */
+    ST_ACQUIRE, /* a connection to the origin is being made */
+    ST_SEND,    /* head and body go up, the final response head is awaited */
+    ST_RELAY,   /* the response goes down */
+    ST_REPLY,   /* an answer of our own goes down */
+    ST_DONE,
+    ST_N
+};
+
+struct sl_exchange {
+    struct sl_env *env;
+    struct sl_client *client;
+    struct sl_http_stream *stream; /* towards the client */
+    sl_exchange_fn *done;
+    void *arg;
+
+    uint8_t state;
+    struct sl_task wake;
+    struct sl_timer stall;
+    uint64_t progress_ms; /* when a byte moved last, or the state began to wait */
+
+    struct sl_arena arena;
+    char id[SL_ID_LEN + 1];
+    uint64_t start_us, start_mono_us;
+
+    struct sl_fault malformed;     /* err not OK: the head was */
+    const struct sl_head *request; /* as received */
+    struct sl_head forward;        /* as it will be sent: what rules and checks see */
+    struct sl_facts facts;
+    struct sl_question question;
+
+    struct sl_decision decision;
+    struct sl_ruling ruling;
+    struct sl_gate_ask *ask; /* ST_ASK */
+
+    struct sl_origin origin;
+    struct sl_acquire *acquire; /* ST_ACQUIRE, and ST_ASK with preconnect */
+    struct sl_lease lease;      /* stream NULL until there is one */
+    bool is_retry; /* a reused connection died unanswered; this is the second attempt */
+
+    struct sl_pump up, down;
+    enum sl_pump_state up_state;
+    const struct sl_head *response; /* the origin's final head */
+    struct sl_reply reply;
+    size_t reply_sent; /* bytes of its body */
+
+    uint16_t status;       /* sent to the client; 0: no final head yet */
+    const char *verdict;   /* for the log and metrics: allow deny refuse error */
+    struct sl_fault fault; /* what went wrong, if anything did */
+};
+
+extern const struct sl_state_table sl_exchange_table;
+
+/** Advances as far as it goes; the exchange may be gone afterwards. */
+void sl_exchange_run(struct sl_exchange *x);
+
+#endif

@@ -1,0 +1,277 @@
+/* intercept.c -- state: PEEK -> (HELLO ->) LEAF -> HANDSHAKE -> (reported and freed)
+ *
+ * Invariant: stream is non-NULL until the handshake takes it over; get and handshake name the later
+ * states.
+ */
+#include "proxy/intercept.h"
+
+#include "base/mem.h"
+#include "http/uri.h"
+#include "io/loop.h"
+#include "io/stream.h"
+#include "policy/gate.h"
+#include "proxy/snapshot.h"
+#include "tls/hello.h"
+#include "tls/leaf_cache.h"
+#include "tls/tls_stream.h"
+
+#define PEEK_ROUND ((size_t)4096)
+
+struct sl_intercept {
+    struct sl_intercept_conf conf;
+    struct sl_stream *stream;
+    struct sl_timer deadline;
+    struct sl_task begin; /* the preface may hold all that is needed */
+    struct sl_hello hello;
+    struct sl_leaf_get *get;
+    const char *leaf; /* "hit" or "forged", once there is one */
+    struct sl_tls_handshake *handshake;
+    sl_intercept_fn *done;
+    void *arg;
+};
+
+static void on_begin(void *arg);
+static void on_deadline(void *arg);
+static sl_ready_fn on_ready;
+static sl_leaf_get_fn on_leaf;
+static sl_tls_handshake_fn on_handshake;
+
+struct sl_intercept *sl_intercept_start(const struct sl_intercept_conf *conf, sl_intercept_fn *done,
+                                        void *arg)
+{
+    struct sl_intercept *op = sl_zalloc(sizeof(*op));
+    struct sl_loop *loop = conf->env->loop;
+
+    *op = (struct sl_intercept){ .conf = *conf, .stream = conf->stream, .done = done, .arg = arg };
+    op->begin = (struct sl_task){ .fn = on_begin, .arg = op };
+    sl_stream_on_ready(op->stream, on_ready, op);
+    sl_timer_start(loop, &op->deadline, conf->env->conf->limits.handshake_timeout_ms, on_deadline,
+                   op);
+    sl_task_post(loop, &op->begin);
+    return op;
+}
+
+void sl_intercept_cancel(struct sl_intercept **intercept)
+{
+    struct sl_intercept *op = *intercept;
+
+    if (op == NULL)
+        return;
+    *intercept = NULL;
+    sl_timer_stop(&op->deadline);
+    sl_task_cancel(op->conf.env->loop, &op->begin);
+    sl_leaf_get_cancel(&op->get);
+    sl_tls_handshake_cancel(&op->handshake);
+    sl_stream_close(&op->stream);
+    sl_free(op);
+}
+
+static void finish(struct sl_intercept *op, const struct sl_intercept_result *result)
+{
+    struct sl_intercept_result r = *result;
+    sl_intercept_fn *done = op->done;
+    void *arg = op->arg;
+
+    if (r.kind != SL_INTERCEPT_FAILED && r.stream == NULL) {
+        r.stream = op->stream;
+        op->stream = NULL;
+        sl_stream_want(r.stream, 0);
+    }
+    sl_intercept_cancel(&op);
+    done(arg, &r);
+}
+
+static void unopened(struct sl_intercept *op, enum sl_intercept_kind kind)
+{
+    finish(op, &(struct sl_intercept_result){ .kind = kind });
+}
+
+static void fail(struct sl_intercept *op, const struct sl_fault *fault)
+{
+    struct sl_fault copy = *fault;
+
+    finish(op, &(struct sl_intercept_result){ .kind = SL_INTERCEPT_FAILED, .fault = &copy });
+}
+
+static void open_tls(struct sl_intercept *op, struct sl_leaf *leaf)
+{
+    struct sl_env *env = op->conf.env;
+
+    op->handshake =
+        sl_tls_accept_start(&(struct sl_tls_accept_conf){ .loop = env->loop,
+                                                          .context = env->tls_server,
+                                                          .lower = op->stream,
+                                                          .preface = sl_buf_str(op->conf.preface),
+                                                          .leaf = leaf },
+                            on_handshake, op);
+    op->stream = NULL;
+    sl_buf_fini(op->conf.preface);
+    sl_leaf_unref(&leaf);
+}
+
+/* The leaf names what the client asked for: the SNI, which equals the CONNECT host when there is
+ * one. */
+static void get_leaf(struct sl_intercept *op)
+{
+    struct sl_env *env = op->conf.env;
+    struct sl_leaf_conf conf = env->conf->leaf;
+    struct sl_leaf *leaf;
+
+    if (!op->hello.offers_ecdsa)
+        conf.kind = SL_LEAF_RSA_2048;
+    sl_stream_want(op->stream, 0);
+    leaf = sl_leaf_cache_get(env->conf->leaf_cache, env->conf->ca, &conf, op->conf.facts->host);
+    if (leaf != NULL) {
+        op->leaf = "hit";
+        open_tls(op, leaf);
+        return;
+    }
+    op->get = sl_leaf_get_start(&(struct sl_leaf_get_conf){ .cache = env->conf->leaf_cache,
+                                                            .ca = env->conf->ca,
+                                                            .keys = env->conf->leaf_keys,
+                                                            .leaf = conf,
+                                                            .loop = env->loop,
+                                                            .mailbox = env->mailbox },
+                                op->conf.facts->host, on_leaf, op);
+}
+
+/* One name per exchange: an SNI that is not the CONNECT host is a way round the check. */
+static enum sl_err learn_sni(struct sl_intercept *op, struct sl_fault *fault)
+{
+    struct sl_facts *f = op->conf.facts;
+    struct sl_str sni = { 0 };
+
+    if (op->hello.sni.n != 0) {
+        if (sl_host_canonical(op->hello.sni, op->conf.arena, &sni) != SL_OK)
+            return sl_fault_set(fault, SL_TLS_PROTOCOL, "malformed SNI");
+        if (!sl_str_eq(sni, f->host))
+            return sl_fault_set(fault, SL_MISDIRECTED, "SNI %.*s, CONNECT %.*s", SL_FMT(sni),
+                                SL_FMT(f->host));
+    }
+    f->sni = sni;
+    f->alpn = op->hello.alpn;
+    sl_facts_learn(f, SL_FACT_SNI);
+    sl_facts_learn(f, SL_FACT_ALPN);
+    return SL_OK;
+}
+
+static void on_hello(struct sl_intercept *op)
+{
+    struct sl_fault fault = { 0 };
+    struct sl_decision d;
+
+    if (learn_sni(op, &fault) != SL_OK) {
+        fail(op, &fault);
+        return;
+    }
+    d = sl_gate_rule(op->conf.env->gate, op->conf.facts, SL_STAGE_EARLY);
+    if (d.decided != SL_DECIDED_UNKNOWN && d.rule->action == SL_ACTION_TUNNEL)
+        unopened(op, SL_INTERCEPT_TUNNEL);
+    else
+        get_leaf(op);
+}
+
+static enum sl_err read_more(struct sl_intercept *op)
+{
+    char *room = sl_buf_reserve(op->conf.preface, PEEK_ROUND);
+    size_t n = 0;
+    enum sl_err err = sl_stream_read(op->stream, room, PEEK_ROUND, &n);
+
+    if (err == SL_OK)
+        sl_buf_commit(op->conf.preface, n);
+    return err;
+}
+
+/* Looks at what is there; SL_AGAIN when more is needed, else the end was reported or begun. */
+static enum sl_err look(struct sl_intercept *op)
+{
+    struct sl_str in = sl_buf_str(op->conf.preface);
+    enum sl_err err;
+
+    switch (sl_hello_first_bytes(in)) {
+    case SL_FIRST_UNKNOWN:
+        return SL_AGAIN;
+    case SL_FIRST_HTTP:
+        unopened(op, SL_INTERCEPT_HTTP);
+        return SL_OK;
+    case SL_FIRST_OPAQUE:
+        unopened(op, SL_INTERCEPT_OPAQUE);
+        return SL_OK;
+    case SL_FIRST_TLS:
+        break;
+    }
+    err = sl_hello_parse(in, op->conf.arena, &op->hello);
+    if (err == SL_AGAIN)
+        return SL_AGAIN;
+    if (err == SL_OK)
+        on_hello(op);
+    else
+        fail(op, &(struct sl_fault){ .err = SL_TLS_PROTOCOL, .text = "malformed ClientHello" });
+    return SL_OK;
+}
+
+static void peek(struct sl_intercept *op)
+{
+    while (look(op) == SL_AGAIN) {
+        enum sl_err err = read_more(op);
+
+        if (err == SL_OK)
+            continue;
+        if (err == SL_AGAIN)
+            sl_stream_want(op->stream, SL_READABLE);
+        else
+            fail(op, &(struct sl_fault){ .err = err == SL_EOF ? SL_CANCELLED : err,
+                                         .text = "client closed before the first bytes" });
+        return;
+    }
+}
+
+static void on_begin(void *arg)
+{
+    peek(arg);
+}
+
+static void on_ready(void *arg, unsigned events)
+{
+    (void)events;
+    peek(arg);
+}
+
+static void on_leaf(void *arg, struct sl_leaf *leaf, bool forged, const struct sl_fault *fault)
+{
+    struct sl_intercept *op = arg;
+
+    op->get = NULL;
+    op->leaf = forged ? "forged" : "hit";
+    if (leaf == NULL)
+        fail(op, fault);
+    else
+        open_tls(op, leaf);
+}
+
+static void on_handshake(void *arg, struct sl_stream *stream, const struct sl_fault *fault)
+{
+    struct sl_intercept *op = arg;
+    struct sl_tls_info info;
+
+    op->handshake = NULL;
+    if (stream == NULL) {
+        fail(op, fault);
+        return;
+    }
+    sl_tls_stream_info(stream, &info);
+    finish(op, &(struct sl_intercept_result){ .kind = SL_INTERCEPT_TLS,
+                                              .stream = stream,
+                                              .tls_version = info.version,
+                                              .leaf = info.resumed ? "none" : op->leaf });
+}
+
+static void on_deadline(void *arg)
+{
+    struct sl_intercept *op = arg;
+    struct sl_fault fault = { 0 };
+
+    sl_fault_set(&fault, SL_REQUEST_TIMEOUT, "%s",
+                 op->handshake != NULL ? "TLS handshake not complete in time" : "tunnel silent");
+    fail(op, &fault);
+}
