@@ -26,7 +26,8 @@ struct sl_http_stream_ops {
     enum sl_err (*recv_head)(struct sl_http_stream *s, const struct sl_head **ret_head);
     /** Content without framing.  SL_OK with *ret_n > 0, SL_AGAIN, SL_EOF at its proper end, or a
      * final error (SL_RESPONSE_CUT, SL_BAD_FRAMING, SL_BODY_TOO_LARGE...).  After 101: raw bytes.
-     */
+     * Once SL_EOF was answered SL_READABLE is reported only when the peer closes the connection;
+     * recv_body then answers SL_CANCELLED (from a client) or SL_RESET. */
     enum sl_err (*recv_body)(struct sl_http_stream *s, void *buf, size_t cap, size_t *ret_n);
     /** Trailer fields, once recv_body answered SL_EOF; never NULL, perhaps empty. */
     const struct sl_fields *(*trailers)(const struct sl_http_stream *s);

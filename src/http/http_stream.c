@@ -1,0 +1,85 @@
+/* http_stream.c -- the pump.
+ *
+ * Invariant: the source is read only when the sink has taken all that was read before, so the chunk
+ * is the whole of what is under way.
+ */
+#include "http/http_stream.h"
+
+#include "base/buf.h"
+
+void sl_pump_fini(struct sl_pump *p)
+{
+    sl_chunk_put(p->chunk);
+    p->chunk = NULL;
+    p->off = p->len = 0;
+}
+
+static enum sl_pump_state after_write(enum sl_err err, enum sl_pump_state done)
+{
+    if (err == SL_OK)
+        return done;
+    return err == SL_AGAIN ? SL_PUMP_WAIT_WRITE : SL_PUMP_SINK_FAILED;
+}
+
+/* Whoever waits for the source must not leave the other side waiting for what is queued. */
+static enum sl_pump_state pause(struct sl_pump *p)
+{
+    sl_pump_fini(p);
+    return after_write(p->to->ops->flush(p->to), SL_PUMP_WAIT_READ);
+}
+
+static enum sl_pump_state finish(struct sl_pump *p)
+{
+    const struct sl_fields *trailers = p->from->ops->trailers(p->from);
+
+    sl_pump_fini(p);
+    p->source_ended = true;
+    return after_write(p->to->ops->send_end(p->to, trailers->n > 0 ? trailers : NULL),
+                       SL_PUMP_DONE);
+}
+
+static enum sl_err fill(struct sl_pump *p)
+{
+    if (p->chunk == NULL)
+        p->chunk = sl_chunk_get();
+    p->off = p->len = 0;
+    return p->from->ops->recv_body(p->from, p->chunk, SL_CHUNK_SIZE, &p->len);
+}
+
+/* SL_OK once the chunk is empty. */
+static enum sl_err drain(struct sl_pump *p)
+{
+    while (p->off < p->len) {
+        size_t n = 0;
+        enum sl_err err = p->to->ops->send_body(p->to, p->chunk + p->off, p->len - p->off, &n);
+
+        if (err != SL_OK)
+            return err;
+        p->off += n;
+    }
+    return SL_OK;
+}
+
+enum sl_pump_state sl_pump_run(struct sl_pump *p)
+{
+    size_t moved = 0;
+    enum sl_err err;
+
+    for (;;) {
+        err = drain(p);
+        if (err != SL_OK)
+            return after_write(err, SL_PUMP_WAIT_WRITE);
+        moved += p->len;
+        if (p->source_ended)
+            return finish(p);
+        if (moved >= SL_PUMP_ROUND)
+            return pause(p);
+        err = fill(p);
+        if (err == SL_EOF)
+            return finish(p);
+        if (err == SL_AGAIN)
+            return pause(p);
+        if (err != SL_OK)
+            return SL_PUMP_SOURCE_FAILED;
+    }
+}
