@@ -420,9 +420,15 @@ static int64_t end_of_life(const struct sl_ca *ca, int64_t now, uint32_t lifetim
     return end < sl_ca_not_after(ca) ? end : sl_ca_not_after(ca);
 }
 
-enum sl_err sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
-                          const struct sl_leaf_conf *conf, struct sl_str host,
-                          struct sl_leaf **ret_leaf, struct sl_fault *fault)
+static bool build(struct sl_leaf *leaf, const struct key *key, const struct subject *s, int64_t now)
+{
+    return leaf->cert != NULL && fill(leaf->cert, leaf->ca, key, s) &&
+           set_validity(leaf->cert, now, leaf->expires);
+}
+
+struct sl_leaf *sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
+                              const struct sl_leaf_conf *conf, struct sl_str host,
+                              struct sl_fault *fault)
 {
     int64_t now = (int64_t)time(NULL);
     struct subject subject;
@@ -435,19 +441,15 @@ enum sl_err sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
     if (err == SL_OK)
         err = take_key(keys, conf, &key, fault);
     if (err != SL_OK)
-        return err;
+        return NULL;
     leaf = leaf_new(ca, key.pkey, end_of_life(ca, now, conf->lifetime_s));
-    if (leaf->cert == NULL || !fill(leaf->cert, ca, &key, &subject) ||
-        !set_validity(leaf->cert, now, leaf->expires) ||
-        !add_fixed(leaf->cert, keys->fixed[conf->kind]))
+    if (!build(leaf, &key, &subject, now) || !add_fixed(leaf->cert, keys->fixed[conf->kind]))
         err = sl_crypto_fault_set(fault, SL_INTERNAL, "building a leaf");
     else
         err = sl_ca_sign(ca, leaf->cert, fault);
-    if (err == SL_OK)
-        *ret_leaf = leaf;
-    else
+    if (err != SL_OK)
         sl_leaf_unref(&leaf);
-    return err;
+    return leaf;
 }
 
 /* -- life, facts --------------------------------------------------------------------------------

@@ -37,11 +37,11 @@ void sl_leaf_keys_free(struct sl_leaf_keys **keys);
  * CN when it has 64 bytes or fewer (else the subject is empty and the SAN critical).  Random
  * 128-bit serial, SKI of the leaf's key, AKI the octets of the CA's SKI, digitalSignature (and
  * keyEncipherment for RSA), serverAuth.  Takes a microsecond's tens, or 100-450 ms with RSA and
- * host_scope: then call it off the loop.  SL_BAD_HOST for anything but [a-z0-9._-]{1,253} without
- * empty labels, or a literal; SL_CONFIG when the CA has expired. */
-enum sl_err sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
-                          const struct sl_leaf_conf *conf, struct sl_str host,
-                          struct sl_leaf **ret_leaf, struct sl_fault *fault) SL_MUST_USE;
+ * host_scope: then call it off the loop.  NULL with a fault on failure: SL_BAD_HOST for anything
+ * but [a-z0-9._-]{1,253} without empty labels, or a literal; SL_CONFIG when the CA has expired. */
+struct sl_leaf *sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
+                              const struct sl_leaf_conf *conf, struct sl_str host,
+                              struct sl_fault *fault) SL_MUST_USE;
 
 /** Whether sl_leaf_forge would make an RSA key first. */
 bool sl_leaf_is_slow(const struct sl_leaf_keys *keys, const struct sl_leaf_conf *conf);

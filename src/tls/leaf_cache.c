@@ -376,7 +376,8 @@ static void fly(void *arg)
     struct flight *f = arg;
     uint64_t start_us = sl_mono_us();
 
-    if (sl_leaf_forge(f->ca, f->keys, &f->conf, f->host, &f->leaf, &f->fault) == SL_OK)
+    f->leaf = sl_leaf_forge(f->ca, f->keys, &f->conf, f->host, &f->fault);
+    if (f->leaf != NULL)
         sl_metric_observe_us(f->cache->forge_time, sl_mono_us() - start_us);
     land(f);
 }

@@ -9,8 +9,6 @@
 #include "base/mem.h"
 #include "tls/hello.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static enum sl_err parse(struct sl_str in)
 {
     struct sl_arena a = { 0 };
