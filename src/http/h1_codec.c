@@ -109,12 +109,13 @@ static enum sl_err on_upgrade(struct parser *p, struct sl_str value)
     return SL_OK;
 }
 
-/* RFC 9110 section 10.1.1: not in 1.0, where intermediaries could not have known it. */
 static enum sl_err on_expect(struct parser *p, struct sl_str value)
 {
-    if (p->head->method.n == 0 || p->head->minor == 0)
+    const struct sl_head *head = p->head;
+
+    if (head->method.n == 0)
         return SL_OK;
-    if (!sl_str_ieq(value, SL_STR("100-continue")))
+    if (head->minor == 1 && !sl_str_ieq(value, SL_STR("100-continue")))
         return fail(p, p->lex.dialect->malformed, "expectation other than 100-continue");
     p->has_expect = true;
     return SL_OK;
@@ -184,6 +185,17 @@ static enum sl_err settle_connection(struct parser *p)
     return SL_OK;
 }
 
+/* RFC 9110 section 10.1.1: a 1.0 client means nothing by it, and knows no 100; it must not travel
+ * on in a 1.1 request. */
+static void settle_expectation(struct parser *p)
+{
+    struct sl_head *head = p->head;
+
+    if (p->has_expect && head->minor == 0)
+        sl_fields_remove_name(&head->fields, SL_STR("expect"));
+    head->expects_continue = p->has_expect && head->minor == 1 && head->framing != SL_FRAMING_NONE;
+}
+
 static enum sl_err settle_request_framing(struct parser *p)
 {
     struct sl_head *head = p->head;
@@ -194,7 +206,7 @@ static enum sl_err settle_request_framing(struct parser *p)
         head->framing = SL_FRAMING_CHUNKED;
     else if (p->has_length && !head->is_connect)
         head->framing = SL_FRAMING_LENGTH;
-    head->expects_continue = p->has_expect && head->framing != SL_FRAMING_NONE;
+    settle_expectation(p);
     return SL_OK;
 }
 
@@ -405,7 +417,7 @@ static bool may_trail(const struct sl_field *f)
 {
     static const bool known[SL_FIELD_N] = {
         [SL_FIELD_OTHER] = true, [SL_FIELD_ALT_SVC] = true,      [SL_FIELD_DATE] = true,
-        [SL_FIELD_VIA] = true,   [SL_FIELD_PROXY_STATUS] = true, [SL_FIELD_ACCEPT] = true,
+        [SL_FIELD_VIA] = true,   [SL_FIELD_PROXY_STATUS] = true,
     };
     static const struct sl_str others[] = {
         { "set-cookie", 10 },

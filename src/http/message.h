@@ -88,7 +88,7 @@ struct sl_head {
     bool wants_upgrade;    /**< Connection names upgrade and Upgrade is present */
     enum sl_framing framing;
     uint64_t content_length; /**< SL_FRAMING_LENGTH, and heads of replies to HEAD */
-    struct sl_fields fields; /**< all fields as received, hop-by-hop ones included */
+    struct sl_fields fields; /**< as received, hop-by-hop ones too; but no Expect in 1.0 */
 };
 
 /** Lower-cased look-up of a field name. */

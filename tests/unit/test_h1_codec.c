@@ -248,6 +248,8 @@ static const struct vector tunnel_requests[] = {
       B("POST / HTTP/1.0\r\n" H "Expect: 100-continue\r\nContent-Length: 1\r\n\r\n"),
       "POST https a 443 / length=1" },
     { "expect something else", B(POST "Expect: 200-ok\r\n\r\n"), "bad_request" },
+    { "unknown expectation in 1.0", B("POST / HTTP/1.0\r\n" H "Expect: x\r\n\r\n"),
+      "POST https a 443 / none" },
     { "field without colon", B(GET "X\r\n\r\n"), "bad_request" },
     { "field without name", B(GET ": x\r\n\r\n"), "bad_request" },
     { "field with a blank in its name", B(GET "A B: x\r\n\r\n"), "bad_request" },
@@ -517,6 +519,19 @@ static void test_fields_and_rest(void **state)
     sl_arena_fini(&r.arena);
 }
 
+/* It would travel on in a 1.1 request, and its 100 come back to a client that knows none. */
+static void test_expectation_of_1_0_is_dropped(void **state)
+{
+    struct run r;
+
+    (void)state;
+    run_parse(&r, SL_STR("POST / HTTP/1.0\r\n" H "Expect: 100-continue\r\nA: b\r\n\r\n"), &tunnel,
+              NULL);
+    assert_int_equal(r.head.fields.n, 2);
+    assert_null(sl_fields_find(&r.head.fields, SL_FIELD_EXPECT));
+    sl_arena_fini(&r.arena);
+}
+
 static void test_not_a_proxy_request_says_so(void **state)
 {
     struct run r;
@@ -535,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_requests_in_a_tunnel),
         cmocka_unit_test(test_responses),
         cmocka_unit_test(test_fields_and_rest),
+        cmocka_unit_test(test_expectation_of_1_0_is_dropped),
         cmocka_unit_test(test_not_a_proxy_request_says_so),
     };
 
