@@ -28,9 +28,11 @@ void sl_h1_server_free(struct sl_h1_server **srv);
 
 /** The next request.  SL_OK: *ret_stream is the caller's until it closes it.  SL_AGAIN: not yet,
  * wait for readiness.  SL_EOF: the peer closed between requests, or the last exchange ended the
- * connection. A malformed head answers its error *and* sets *ret_stream: a stream that can still
- * send one response, after which the connection ends; recv_head on it gives what could be parsed,
- * perhaps an empty head. SL_RESET and the like: the transport failed, *ret_stream is NULL. */
+ * connection; SL_AGAIN may come before that: closing a connection that was not read to its end
+ * could destroy the last response before the peer has seen it. A malformed head answers
+ * its error *and* sets *ret_stream: a stream that can still send one response, after which the
+ * connection ends; recv_head on it gives what could be parsed, perhaps an empty head. SL_RESET and
+ * the like: the transport failed, *ret_stream is NULL. */
 enum sl_err sl_h1_server_next(struct sl_h1_server *srv, struct sl_http_stream **ret_stream,
                               struct sl_fault *ret_fault) SL_MUST_USE;
 
