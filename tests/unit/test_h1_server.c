@@ -722,6 +722,45 @@ static void reset_is_told(void **state)
     bench_end(&b);
 }
 
+/* More than a chunk of head: the read-ahead buffer grows, and shrinks to nothing again. */
+static void long_heads_are_collected(void **state)
+{
+    const struct sl_memory_conf trickling = { .read_max = 5000 };
+    struct sl_h1_server_conf conf = { .limits = { 100, 60000, 10 },
+                                      .origin = { SL_STR("http"), false } };
+    struct sl_loop *loop = sl_loop_new_sim();
+    struct sl_stream *near, *far;
+    struct sl_buf text = { 0 };
+    struct bench b = { .loop = loop };
+    const struct sl_head *head;
+    struct sl_http_stream *s;
+    size_t n;
+
+    (void)state;
+    conf.loop = loop;
+    sl_buf_addf(&text, "GET /a HTTP/1.1\r\nX: ");
+    for (int i = 0; i < 50000; i++)
+        sl_buf_add_char(&text, 'x');
+    sl_buf_addf(&text, "\r\n" HOST "\r\nGET /b HTTP/1.1\r\n" HOST "\r\n");
+    sl_memory_pair(loop, &trickling, &near, &far);
+    b.a.srv = sl_h1_server_new(&conf, near, sl_str_head(sl_buf_str(&text), 20000));
+    assert_int_equal(next_is(&b), SL_AGAIN);
+    assert_int_equal(sl_stream_write(far, text.p + 20000, text.len - 20000, &n), SL_OK);
+    s = take_request(&b);
+    assert_int_equal(s->ops->recv_head(s, &head), SL_OK);
+    assert_int_equal(head->fields.v[0].value.n, 50000);
+    reply(s, 200);
+    sl_http_stream_close(&s);
+    s = take_request(&b);
+    reply(s, 200);
+    sl_http_stream_close(&s);
+    assert_true(sl_h1_server_is_idle(b.a.srv));
+    sl_h1_server_free(&b.a.srv);
+    sl_stream_close(&far);
+    sl_buf_fini(&text);
+    sl_loop_free(&loop);
+}
+
 static const struct CMUnitTest singles[] = {
     cmocka_unit_test(body_that_is_there_is_dropped),
     cmocka_unit_test(body_that_is_not_there_ends_the_connection),
@@ -735,6 +774,7 @@ static const struct CMUnitTest singles[] = {
     cmocka_unit_test(head_and_body_share_a_write),
     cmocka_unit_test(dropped_with_a_request_under_way),
     cmocka_unit_test(reset_is_told),
+    cmocka_unit_test(long_heads_are_collected),
 };
 
 int main(void)

@@ -218,32 +218,56 @@ static void relay_end(struct relay *r)
     sl_buf_fini(&r->log);
 }
 
+/* -- two peers and the relay between them -- */
+
+struct scene {
+    struct sl_loop *loop;
+    struct relay r;
+    struct peer client, origin;
+};
+
+static void scene_begin(struct scene *s, const struct trickle *t, const struct line *client,
+                        const struct line *origin)
+{
+    struct sl_stream *down, *up, *client_end, *origin_end;
+    struct watcher *wd, *wu;
+
+    s->loop = sl_loop_new_sim();
+    sl_memory_pair(s->loop, &t->conf, &down, &client_end);
+    sl_memory_pair(s->loop, &t->conf, &up, &origin_end);
+    wd = watcher_new(s->loop, down);
+    wu = watcher_new(s->loop, up);
+    wd->balks = wu->balks = t->balks;
+    relay_begin(&s->r, s->loop, &wd->base, &wu->base);
+    peer_begin(&s->origin, origin_end, origin);
+    peer_begin(&s->client, client_end, client);
+}
+
+static void scene_end(struct scene *s)
+{
+    relay_end(&s->r);
+    peer_end(&s->client);
+    peer_end(&s->origin);
+    sl_loop_free(&s->loop);
+}
+
 static void play(const void *arg, const struct trickle *t)
 {
     const struct scenario *sc = arg;
-    struct sl_loop *loop = sl_loop_new_sim();
-    struct sl_stream *down, *up, *client_end, *origin_end;
-    struct watcher *wd, *wu;
-    struct peer client, origin;
-    struct relay r;
+    struct scene s;
 
-    sl_memory_pair(loop, &t->conf, &down, &client_end);
-    sl_memory_pair(loop, &t->conf, &up, &origin_end);
-    wd = watcher_new(loop, down);
-    wu = watcher_new(loop, up);
-    wd->balks = wu->balks = t->balks;
-    relay_begin(&r, loop, &wd->base, &wu->base);
-    peer_begin(&origin, origin_end, sc->origin);
-    peer_begin(&client, client_end, sc->client);
-    settle(loop, &r, &client, &origin);
-    assert_text(sl_buf_str(&origin.got), sc->asked);
-    assert_text(sl_buf_str(&client.got), sc->answered);
-    assert_text(sl_buf_str(&r.log), sc->log);
-    relay_end(&r);
-    peer_end(&client);
-    peer_end(&origin);
-    sl_loop_free(&loop);
+    scene_begin(&s, t, sc->client, sc->origin);
+    settle(s.loop, &s.r, &s.client, &s.origin);
+    assert_text(sl_buf_str(&s.origin.got), sc->asked);
+    assert_text(sl_buf_str(&s.client.got), sc->answered);
+    assert_text(sl_buf_str(&s.r.log), sc->log);
+    scene_end(&s);
 }
+
+static const struct line short_answer[] = {
+    { "X-T: v\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" },
+    { 0 },
+};
 
 static const struct scenario scenarios[] = {
     { "twice",
@@ -324,36 +348,65 @@ static void play_chunked(const void *arg, const struct trickle *t)
                             "1\r\nm\r\n8\r\nnopqrstu\r\n0\r\nX-T: v\r\n\r\n" },
         { 0 },
     };
-    struct sl_loop *loop = sl_loop_new_sim();
-    struct sl_stream *down, *up, *client_end, *origin_end;
-    struct watcher *wd, *wu;
-    struct peer client, origin;
-    struct relay r;
+    struct scene s;
     char room[100];
 
     (void)arg;
-    sl_memory_pair(loop, &t->conf, &down, &client_end);
-    sl_memory_pair(loop, &t->conf, &up, &origin_end);
-    wd = watcher_new(loop, down);
-    wu = watcher_new(loop, up);
-    wd->balks = wu->balks = t->balks;
-    relay_begin(&r, loop, &wd->base, &wu->base);
-    peer_begin(&origin, origin_end, answer);
-    peer_begin(&client, client_end, ask);
-    settle(loop, &r, &client, &origin);
-    assert_text(unchunked(behind_head(sl_buf_str(&origin.got)), room), "abcdefghijkl");
-    assert_text(unchunked(behind_head(sl_buf_str(&client.got)), room), "mnopqrstu");
-    assert_text(sl_buf_str(&r.log), "12/9;idle;");
-    relay_end(&r);
-    peer_end(&client);
-    peer_end(&origin);
-    sl_loop_free(&loop);
+    scene_begin(&s, t, ask, answer);
+    settle(s.loop, &s.r, &s.client, &s.origin);
+    assert_text(unchunked(behind_head(sl_buf_str(&s.origin.got)), room), "abcdefghijkl");
+    assert_text(unchunked(behind_head(sl_buf_str(&s.client.got)), room), "mnopqrstu");
+    assert_text(sl_buf_str(&s.r.log), "12/9;idle;");
+    scene_end(&s);
 }
 
 static void chunks_and_trailers_both_ways(void **state)
 {
     (void)state;
     assert_true(each_trickle(play_chunked, NULL) > 100);
+}
+
+/* More than a pump moves at a time, in chunks of odd sizes, with and without refused writes. */
+static void large_bodies_stay_whole(void **state)
+{
+    static const struct trickle trickles[] = {
+        { { 0, 0, 0 }, false },         { { 0, 0, 0 }, true },
+        { { 1447, 0, 30000 }, false },  { { 16384, 9999, 16384 }, true },
+        { { 0, 16384, 100000 }, true },
+    };
+    struct sl_buf ask = { 0 };
+    char *room = sl_alloc(1000000);
+    struct sl_buf content = { 0 };
+    struct sl_str body;
+
+    (void)state;
+    sl_buf_addf(&ask, "POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" ASK);
+    for (unsigned i = 1; content.len < 600000; i++) {
+        unsigned n = i * 7919 % 40000 + 1;
+
+        sl_buf_addf(&ask, "%x\r\n", n);
+        memset(sl_buf_reserve(&content, n), (int)(i % 250 + 1), n);
+        sl_buf_add(&ask, content.p + content.len, n);
+        sl_buf_commit(&content, n);
+        sl_buf_addf(&ask, "\r\n");
+    }
+    sl_buf_addf(&ask, "0\r\nX-T: v\r\n\r\n");
+    sl_buf_add_char(&ask, '\0');
+    for (size_t i = 0; i < SL_LEN(trickles); i++) {
+        const struct line lines[] = { { NULL, sl_buf_str(&ask).p }, { 0 } };
+        struct scene sc;
+
+        scene_begin(&sc, &trickles[i], lines, short_answer);
+        settle(sc.loop, &sc.r, &sc.client, &sc.origin);
+        body = unchunked(behind_head(sl_buf_str(&sc.origin.got)), room);
+        assert_int_equal(body.n, content.len);
+        assert_memory_equal(body.p, content.p, content.len);
+        assert_text(sl_str_head(sl_buf_str(&sc.client.got), 15), "HTTP/1.1 200 OK");
+        scene_end(&sc);
+    }
+    sl_free(room);
+    sl_buf_fini(&content);
+    sl_buf_fini(&ask);
 }
 
 /* -- the pump alone -- */
@@ -515,9 +568,13 @@ static void tells_who_failed(void **state)
 }
 
 static const struct CMUnitTest singles[] = {
-    cmocka_unit_test(chunks_and_trailers_both_ways), cmocka_unit_test(moves_all_and_ends),
-    cmocka_unit_test(flushes_before_it_waits),       cmocka_unit_test(keeps_what_was_not_taken),
-    cmocka_unit_test(lets_others_go_first),          cmocka_unit_test(tells_who_failed),
+    cmocka_unit_test(chunks_and_trailers_both_ways),
+    cmocka_unit_test(large_bodies_stay_whole),
+    cmocka_unit_test(moves_all_and_ends),
+    cmocka_unit_test(flushes_before_it_waits),
+    cmocka_unit_test(keeps_what_was_not_taken),
+    cmocka_unit_test(lets_others_go_first),
+    cmocka_unit_test(tells_who_failed),
 };
 
 int main(void)
