@@ -1,8 +1,8 @@
 /* access_log.h -- one line an exchange or tunnel, refused ones included.
  *
- * Lines are written by a thread of its own, in batches, so that a slow disk never holds up a loop; when
- * more than SL_ACCESS_LOG_QUEUE bytes wait, lines are dropped and counted.  A log that cannot be written is
- * reported once and counted (sluice_log_lines_dropped_total); traffic goes on.
+ * Lines are written by a thread of its own, in batches, so that a slow disk never holds up a loop;
+ * when more than SL_ACCESS_LOG_QUEUE bytes wait, lines are dropped and counted.  A log that cannot
+ * be written is reported once and counted (sluice_log_lines_dropped_total); traffic goes on.
  * Thread: any.
  */
 #ifndef SL_PROXY_ACCESS_LOG_H
@@ -35,17 +35,17 @@ struct sl_record {
     uint8_t http_major, http_minor;
     uint16_t status; /**< sent to the client; 0: none */
     uint64_t bytes_in, bytes_out, duration_us, check_us;
-    const char *verdict; /**< allow deny refuse tunnel error */
-    const char *cache;   /**< hit miss none */
-    const char *leaf;    /**< hit forged none */
+    const char *verdict;                   /**< allow deny refuse tunnel error */
+    const char *cache;                     /**< hit miss none */
+    const char *leaf;                      /**< hit forged none */
     const char *tls_client, *tls_upstream; /**< versions, NULL for none */
     struct sl_str decided_by, reason;
     const struct sl_addr *upstream; /**< NULL: none */
     bool upstream_reused;
     bool opaque;
-    bool hide_query;      /**< of a denied request: the target is cut at '?' */
-    enum sl_err error;    /**< SL_OK for none */
-    const char *detail;   /**< of the error, NULL for none */
+    bool hide_query;    /**< of a denied request: the target is cut at '?' */
+    enum sl_err error;  /**< SL_OK for none */
+    const char *detail; /**< of the error, NULL for none */
 };
 
 /** SL_CONFIG when the file cannot be opened. */
@@ -58,11 +58,14 @@ void sl_access_log_free(struct sl_access_log **log);
 bool sl_access_log_is_on(const struct sl_access_log *log);
 void sl_access_log_write(struct sl_access_log *log, const struct sl_record *r);
 
-/** Opens the file anew under its name (after rotation).  When that fails the old one stays, and it is reported. */
+/** Opens the file anew under its name (after rotation).  When that fails the old one stays, and it
+ * is reported. */
 void sl_access_log_reopen(struct sl_access_log *log);
 
-/** Other settings from now on (reload): opens before it switches; SL_CONFIG leaves all as it was. */
-enum sl_err sl_access_log_configure(struct sl_access_log *log, const struct sl_access_log_conf *conf,
+/** Other settings from now on (reload): opens before it switches; SL_CONFIG leaves all as it was.
+ */
+enum sl_err sl_access_log_configure(struct sl_access_log *log,
+                                    const struct sl_access_log_conf *conf,
                                     struct sl_fault *fault) SL_MUST_USE;
 
 #endif

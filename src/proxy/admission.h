@@ -14,8 +14,9 @@
 struct sl_admission;
 
 struct sl_admission_conf {
-    uint32_t connections;            /**< in all */
-    uint32_t connections_per_client; /**< of one IP address; unix sockets count as one client */
+    uint32_t connections;            /**< in all; 0: no limit */
+    uint32_t connections_per_client; /**< of one IP address; unix sockets count as one client; 0: no
+                                        limit */
 };
 
 struct sl_admission *sl_admission_new(const struct sl_admission_conf *conf);
