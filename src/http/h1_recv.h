@@ -25,8 +25,8 @@ struct sl_h1_recv {
     struct sl_stream *stream;          /**< borrowed; set by the owner */
     const struct sl_h1_limits *limits; /**< borrowed; bounds trailers; set by the owner */
     bool is_response;                  /**< which error codes malformed input has */
-    bool is_starved; /**< the last attempt needed more than there was; cleared by readiness */
-    bool is_eof;     /**< the transport answered SL_EOF */
+    bool is_starved;                   /**< the last read of the transport gave nothing */
+    bool is_eof;                       /**< the transport answered SL_EOF */
     char *p; /**< read ahead: a chunk while cap is SL_CHUNK_SIZE, else a heap block, or NULL */
     size_t off, len, cap;
     enum sl_h1_recv_state state;

@@ -44,11 +44,9 @@ static void on_stream_ready(void *arg, unsigned events)
     struct sl_h1_wire *w = arg;
 
     events &= w->wanted;
-    if ((events & SL_READABLE) != 0) {
-        w->recv.is_starved = false;
-        if (w->recv.state == SL_H1_RECV_TOLD && !sl_h1_recv_look(&w->recv))
-            events &= ~SL_READABLE;
-    }
+    if ((events & SL_READABLE) != 0 && w->recv.state == SL_H1_RECV_TOLD &&
+        !sl_h1_recv_look(&w->recv))
+        events &= ~SL_READABLE;
     report(w, events);
 }
 

@@ -533,7 +533,7 @@ static void pipelined_bytes_wake_nobody_before_their_turn(void **state)
     struct bench b;
     struct sl_http_stream *s;
     char c;
-    size_t n;
+    size_t n, n_reads;
 
     (void)state;
     bench_begin(&b, false);
@@ -541,9 +541,13 @@ static void pipelined_bytes_wake_nobody_before_their_turn(void **state)
     s = take_request(&b);
     assert_int_equal(s->ops->recv_body(s, &c, 1, &n), SL_EOF);
     s->ops->want(s, SL_READABLE);
-    say(&b, "GET /b HTTP/1.1\r\n" HOST "\r\n");
+    say(&b, "GET /b HTTP/1.1\r\n" HOST);
+    turns(&b);
+    n_reads = b.w->n_reads;
+    say(&b, "\r\n");
     turns(&b);
     assert_int_equal(b.n_ready, 0);
+    assert_int_equal(b.w->n_reads, n_reads);
     reply(s, 200);
     sl_http_stream_close(&s);
     turns(&b);
@@ -693,6 +697,54 @@ static void head_and_body_share_a_write(void **state)
     bench_end(&b);
 }
 
+/* io/stream.h: what was refused is offered again, never less of it. */
+static void flush_does_not_shorten_a_refused_write(void **state)
+{
+    struct bench b;
+    struct sl_http_stream *s;
+    struct sl_head head = { .status = 200, .framing = SL_FRAMING_CHUNKED };
+    size_t n;
+
+    (void)state;
+    bench_begin(&b, false);
+    say(&b, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    s = take_request(&b);
+    b.w->balks = true;
+    assert_int_equal(s->ops->send_head(s, &head), SL_OK);
+    assert_int_equal(s->ops->send_body(s, "hello", 5, &n), SL_AGAIN);
+    assert_int_equal(s->ops->flush(s), SL_AGAIN);
+    assert_int_equal(b.w->n_writes, 1);
+    assert_int_equal(s->ops->send_body(s, "hello and more", 14, &n), SL_OK);
+    assert_int_equal(n, 5);
+    sl_http_stream_close(&s);
+    bench_end(&b);
+}
+
+/* After 100 (Continue) the body is sure to come, so the connection can be kept. */
+static void refused_after_100_goes_on(void **state)
+{
+    struct bench b;
+    struct sl_http_stream *s;
+    struct sl_head head = { .status = 100 };
+    char got[200];
+    size_t n;
+
+    (void)state;
+    bench_begin(&b, false);
+    say(&b, "POST /a HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    s = take_request(&b);
+    assert_int_equal(s->ops->send_head(s, &head), SL_OK);
+    reply(s, 403);
+    say(&b, "ab");
+    sl_http_stream_close(&s);
+    assert_int_equal(next_is(&b), SL_AGAIN);
+    assert_true(sl_h1_server_is_idle(b.a.srv));
+    assert_int_equal(sl_stream_read(b.far, got, sizeof(got), &n), SL_OK);
+    assert_text(sl_str_make(got, n), "HTTP/1.1 100 Continue\r\n\r\n"
+                                     "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    bench_end(&b);
+}
+
 static void dropped_with_a_request_under_way(void **state)
 {
     struct bench b;
@@ -772,6 +824,8 @@ static const struct CMUnitTest singles[] = {
     cmocka_unit_test(draining_is_said_and_done),
     cmocka_unit_test(misuse_is_answered),
     cmocka_unit_test(head_and_body_share_a_write),
+    cmocka_unit_test(flush_does_not_shorten_a_refused_write),
+    cmocka_unit_test(refused_after_100_goes_on),
     cmocka_unit_test(dropped_with_a_request_under_way),
     cmocka_unit_test(reset_is_told),
     cmocka_unit_test(long_heads_are_collected),
