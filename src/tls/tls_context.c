@@ -30,6 +30,7 @@
     "!aNULL:!eNULL:!PSK:!SRP:!DSS:!AESCCM:!ARIA:!CAMELLIA"
 
 static const unsigned char alpn_http1[] = "\x08http/1.1";
+static const unsigned char alpn_served[] = "\x08http/1.1\x08http/1.0";
 
 struct sl_tls_server_context {
     SSL_CTX *ssl;
@@ -108,13 +109,10 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
 {
     (void)ssl;
     (void)arg;
-    for (unsigned i = 0; i < in_len; i += 1u + in[i]) {
-        if (in_len - i < alpn_http1[0] + 1u || memcmp(in + i, alpn_http1, alpn_http1[0] + 1u) != 0)
-            continue;
-        *out = in + i + 1;
-        *out_len = alpn_http1[0];
+    /* The library has checked the list's form; what we speak, best first, decides (RFC 7301). */
+    if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, alpn_served,
+                              sizeof(alpn_served) - 1, in, in_len) == OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_OK;
-    }
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 

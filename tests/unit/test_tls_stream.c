@@ -706,11 +706,14 @@ static void test_alpn(void **state)
     static const struct {
         const char *offer;
         enum sl_err err;
+        const char *chosen;
     } rows[] = {
-        { "\x08http/1.1", SL_OK },
-        { "\x02h2\x08http/1.1", SL_OK },
-        { "\x02h2", SL_TLS_ALERT },
-        { "\x09http/1.1x", SL_TLS_ALERT },
+        { "\x08http/1.1", SL_OK, "http/1.1" },
+        { "\x02h2\x08http/1.1", SL_OK, "http/1.1" },
+        { "\x08http/1.0\x08http/1.1", SL_OK, "http/1.1" },
+        { "\x08http/1.0", SL_OK, "http/1.0" }, /* curl --http1.0 */
+        { "\x02h2", SL_TLS_ALERT, "" },
+        { "\x09http/1.1x", SL_TLS_ALERT, "" },
     };
 
     (void)state;
@@ -726,7 +729,7 @@ static void test_alpn(void **state)
         assert_int_equal(l.client.fault.err, rows[i].err);
         if (rows[i].err == SL_OK) {
             SSL_get0_alpn_selected(sl_tls_stream_ssl(l.client.stream), &chosen, &n);
-            assert_true(sl_str_eq(sl_str_make(chosen, n), SL_STR("http/1.1")));
+            assert_true(sl_str_eq(sl_str_make(chosen, n), sl_str_of(rows[i].chosen)));
         } else {
             assert_string_equal(l.client.fault.text, "no application protocol");
         }
