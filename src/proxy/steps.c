@@ -293,14 +293,19 @@ static void on_acquired(void *arg, const struct sl_lease *lease, const struct sl
     sl_exchange_run(x);
 }
 
+static void begin_upload(struct sl_exchange *x)
+{
+    x->up = (struct sl_pump){ .from = x->stream, .to = x->lease.stream };
+    x->up_state = SL_PUMP_WAIT_READ;
+}
+
 static void begin_send(struct sl_exchange *x)
 {
     struct sl_http_stream *up = x->lease.stream;
 
     up->on_ready = on_ready;
     up->arg = x;
-    x->up = (struct sl_pump){ .from = x->stream, .to = up };
-    x->up_state = SL_PUMP_WAIT_READ;
+    begin_upload(x);
     if (up->ops->send_head(up, &x->forward) == SL_OK) {
         go(x, ST_SEND);
         progress(x);
@@ -426,6 +431,8 @@ static void on_response(struct sl_exchange *x, const struct sl_head *response)
         return;
     }
     x->down = (struct sl_pump){ .from = x->lease.stream, .to = x->stream };
+    if (x->status == 101)
+        begin_upload(x); /* the request has ended; what comes now is another protocol's */
     go(x, ST_RELAY);
     progress(x);
 }
