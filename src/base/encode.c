@@ -192,18 +192,24 @@ void sl_add_html(struct sl_buf *b, struct sl_str s)
 
 void sl_add_text(struct sl_buf *b, struct sl_str s)
 {
+    bool quoted = sl_str_find(s, ' ') != s.n;
+
     if (s.n == 0)
         sl_buf_add_char(b, '-');
+    if (quoted)
+        sl_buf_add_char(b, '"');
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
 
-        if (c > ' ' && c < 0x7f && c != '\\' && c != '"') {
+        if (c >= ' ' && c < 0x7f && c != '\\' && c != '"') {
             sl_buf_add_char(b, c);
         } else {
             sl_buf_add_str(b, SL_STR("\\x"));
             sl_add_hex(b, &c, 1);
         }
     }
+    if (quoted)
+        sl_buf_add_char(b, '"');
 }
 
 void sl_add_sf_string(struct sl_buf *b, struct sl_str s)

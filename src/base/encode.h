@@ -23,8 +23,8 @@ void sl_add_json_bytes(struct sl_buf *b, struct sl_str s);
  * become U+FFFD.
  */
 void sl_add_html(struct sl_buf *b, struct sl_str s);
-/** One field of a text log line: printable ASCII as it is; blanks, quotes, backslashes and the rest
- * as \xNN, so that no value can look like two fields; "-" when empty.
+/** One field of a text log line: in "..." when it holds a blank, quotes, backslashes and what is
+ * not printable ASCII as \xNN, so that no value can look like two fields; "-" when empty.
  */
 void sl_add_text(struct sl_buf *b, struct sl_str s);
 /** A quoted sf-string (RFC 8941 section 3.3.3): printable ASCII, " and \ escaped, others become

@@ -185,7 +185,7 @@ static void text_is_for_eyes(void **state)
     (void)state;
     expect_line(sl_access_line_text, &r,
                 "2026-01-31T23:59:59.123Z 127.0.0.1 GET https://example.com/a?secret=1 200 allow "
-                "rule-1 1234B 12.3ms in=7B reason=known\\x20\\x22good\\x22\\x20site check=250us "
+                "rule-1 1234B 12.3ms in=7B reason=\"known \\x22good\\x22 site\" check=250us "
                 "cache=miss leaf=forged upstream=192.0.2.7 reused tls-client=TLSv1.3 "
                 "tls-upstream=TLSv1.2 http=1.1 user=ann listener=127.0.0.1:8080 "
                 "id=01JJZ0000000000000000000AA\n");
@@ -193,7 +193,7 @@ static void text_is_for_eyes(void **state)
     e.detail = "bare \r";
     expect_line(sl_access_line_text, &e,
                 "2026-01-31T23:59:59.123Z - - - - error - 0B 0us error=bad_request "
-                "detail=bare\\x20\\x0d id=X\n");
+                "detail=\"bare \\x0d\" id=X\n");
 }
 
 static void text_urls(void **state)
@@ -207,7 +207,7 @@ static void text_urls(void **state)
         { { "http", 4 }, { "a.test", 6 }, { "/", 1 }, 8080, " http://a.test:8080/ " },
         { { "https", 5 }, { "::1", 3 }, { "/", 1 }, 443, " https://[::1]/ " },
         { { NULL, 0 }, { "a.test", 6 }, { NULL, 0 }, 443, " a.test:443 " },
-        { { NULL, 0 }, { NULL, 0 }, { "/x y", 4 }, 0, " /x\\x20y " },
+        { { NULL, 0 }, { NULL, 0 }, { "/x y", 4 }, 0, " \"/x y\" " },
     };
 
     (void)state;

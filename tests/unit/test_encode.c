@@ -116,7 +116,7 @@ static void text(void **state)
     static const struct pair pairs[] = {
         PAIR("", "-"),
         PAIR("/a?b=1", "/a?b=1"),
-        PAIR("a b", "a\\x20b"),
+        PAIR("a b", "\"a b\""),
         PAIR("\\\"", "\\x5c\\x22"),
         PAIR("\n\x7f\xc3\xa4", "\\x0a\\x7f\\xc3\\xa4"),
     };
