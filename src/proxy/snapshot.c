@@ -77,7 +77,9 @@ static void make_tools(struct sl_env *e)
                                   .resolver = e->resolver,
                                   .tls = e->tls_client,
                                   .guard = c->guard,
-                                  .connect_timeout_ms = up->connect_timeout_ms };
+                                  .connect_timeout_ms = up->connect_timeout_ms,
+                                  .open = up->open,
+                                  .open_arg = up->open_arg };
     e->tls_server = sl_tls_server_context_new(
         &(struct sl_tls_server_conf){ .min_version = c->min_version, .tickets = c->tickets });
     e->pool = sl_pool_new(&(struct sl_pool_conf){ .route = e->route,

@@ -44,6 +44,8 @@ struct sl_upstream_conf {
     bool preconnect;
     uint32_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
     uint32_t max_idle_per_origin, max_idle;
+    sl_open_fn *open; /**< in place of names and sockets: tests, embedding programs; NULL: none */
+    void *open_arg;   /**< outlives the snapshot */
 };
 
 /** Filled by the application; what it points to is the snapshot's, or outlives it where it says so.

@@ -1,6 +1,6 @@
-/* origin.c -- state: DIAL -> TLS -> (reported and freed)
+/* origin.c -- state: DIAL (or OPEN) -> TLS -> (reported and freed)
  *
- * Invariant: exactly one of dial and handshake is non-NULL, and it names the state.
+ * Invariant: dial is non-NULL, open is posted, or handshake is non-NULL; it names the state.
  */
 #include "upstream/origin.h"
 
@@ -16,6 +16,7 @@ struct sl_connect {
     char *host; /* owns what origin.host points to */
     struct sl_timer deadline;
     struct sl_dial *dial;
+    struct sl_task open; /* in place of dial when the route has an opener */
     struct sl_tls_handshake *handshake;
     struct sl_peer peer;
     sl_connect_fn *done;
@@ -25,6 +26,7 @@ struct sl_connect {
 static sl_dial_fn on_dialled;
 static sl_tls_handshake_fn on_handshake;
 static sl_timer_fn on_deadline;
+static void on_open(void *arg);
 
 void sl_origin_key(const struct sl_origin *o, struct sl_buf *out)
 {
@@ -50,7 +52,12 @@ struct sl_connect *sl_connect_start(const struct sl_route *route, const struct s
     *c = (struct sl_connect){ .route = route, .origin = *origin, .done = done, .arg = arg };
     c->host = sl_str_dup(origin->host);
     c->origin.host.p = c->host;
+    c->open = (struct sl_task){ .fn = on_open, .arg = c };
     sl_timer_start(route->loop, &c->deadline, route->connect_timeout_ms, on_deadline, c);
+    if (route->open != NULL) {
+        sl_task_post(route->loop, &c->open);
+        return c;
+    }
     c->dial = sl_dial_start(&(struct sl_dial_conf){ .loop = route->loop,
                                                     .resolver = route->resolver,
                                                     .guard = route->guard,
@@ -69,6 +76,7 @@ void sl_connect_cancel(struct sl_connect **connect)
         return;
     *connect = NULL;
     sl_timer_stop(&c->deadline);
+    sl_task_cancel(c->route->loop, &c->open);
     sl_dial_cancel(&c->dial);
     sl_tls_handshake_cancel(&c->handshake);
     sl_free(c->host);
@@ -105,6 +113,15 @@ static void on_dialled(void *arg, struct sl_stream *stream, const struct sl_addr
                                         on_handshake, c);
 }
 
+static void on_open(void *arg)
+{
+    struct sl_connect *c = arg;
+    struct sl_stream *stream = c->route->open(c->route->open_arg, &c->origin);
+    struct sl_fault refused = { .err = SL_REFUSED };
+
+    on_dialled(c, stream, &c->peer.addr, &refused);
+}
+
 static void on_handshake(void *arg, struct sl_stream *stream, const struct sl_fault *fault)
 {
     struct sl_connect *c = arg;
@@ -124,6 +141,7 @@ static void on_deadline(void *arg)
     struct sl_fault fault = { 0 };
 
     sl_fault_set(&fault, SL_CONNECT_TIMEOUT, "%s",
-                 c->dial != NULL ? "while resolving or connecting" : "during the TLS handshake");
+                 c->handshake == NULL ? "while resolving or connecting"
+                                      : "during the TLS handshake");
     finish(c, NULL, &fault);
 }

@@ -34,6 +34,10 @@ struct sl_origin {
 /** Appends the key of @a o: equal keys, interchangeable connections. */
 void sl_origin_key(const struct sl_origin *o, struct sl_buf *out);
 
+/** In place of names and sockets, for tests and embedding programs: a connected stream, then the
+ * callee's, or NULL for refused.  Runs from the loop. */
+typedef struct sl_stream *sl_open_fn(void *arg, const struct sl_origin *origin);
+
 /** How to get there: one a worker and configuration. */
 struct sl_route {
     struct sl_loop *loop;
@@ -41,6 +45,8 @@ struct sl_route {
     struct sl_tls_client_context *tls;
     const struct sl_guard *guard; /**< NULL: any address */
     uint32_t connect_timeout_ms;  /**< resolution, racing and TLS together */
+    sl_open_fn *open;             /**< NULL: resolve, guard, connect */
+    void *open_arg;
 };
 
 /** What was reached. */
