@@ -1,8 +1,6 @@
 /* access_line.c -- no state but each thread's memory of how the present second is written. */
 #include "proxy/access_line.h"
 
-#include <inttypes.h>
-
 #include "base/encode.h"
 #include "base/mem.h"
 #include "http/uri.h"
@@ -20,6 +18,16 @@ static void add_u64(struct sl_buf *out, uint64_t n)
         n /= 10;
     } while (n != 0);
     sl_buf_add(out, digits + i, sizeof(digits) - i);
+}
+
+/* With leading zeros. */
+static void add_fraction(struct sl_buf *out, uint64_t n, size_t n_digits)
+{
+    char *to = sl_buf_reserve(out, n_digits);
+
+    for (size_t i = n_digits; i != 0; i--, n /= 10)
+        to[i - 1] = (char)('0' + n % 10);
+    sl_buf_commit(out, n_digits);
 }
 
 /* gmtime_r takes a lock of the C library's: too dear for every line of every worker. */
@@ -56,12 +64,8 @@ static void add_version(struct sl_buf *out, const struct sl_record *r)
 
 /* -- json --------------------------------------------------------------------------------- */
 
-static void add_name(struct sl_buf *out, const char *name)
-{
-    sl_buf_add_str(out, SL_STR(",\""));
-    sl_buf_add_str(out, sl_str_of(name));
-    sl_buf_add_str(out, SL_STR("\":"));
-}
+/* The name of a member with all that stands around it. */
+#define MEMBER(name) SL_STR(",\"" name "\":")
 
 static bool is_plain(struct sl_str s)
 {
@@ -71,9 +75,9 @@ static bool is_plain(struct sl_str s)
     return true;
 }
 
-static void add_str(struct sl_buf *out, const char *name, struct sl_str value)
+static void add_str(struct sl_buf *out, struct sl_str name, struct sl_str value)
 {
-    add_name(out, name);
+    sl_buf_add_str(out, name);
     if (value.n == 0) {
         sl_buf_add_str(out, SL_STR("null"));
     } else if (is_plain(value)) {
@@ -85,13 +89,13 @@ static void add_str(struct sl_buf *out, const char *name, struct sl_str value)
     }
 }
 
-static void add_number(struct sl_buf *out, const char *name, uint64_t value)
+static void add_number(struct sl_buf *out, struct sl_str name, uint64_t value)
 {
-    add_name(out, name);
+    sl_buf_add_str(out, name);
     add_u64(out, value);
 }
 
-static void add_number_or_null(struct sl_buf *out, const char *name, uint64_t value)
+static void add_number_or_null(struct sl_buf *out, struct sl_str name, uint64_t value)
 {
     if (value == 0)
         add_str(out, name, SL_STR(""));
@@ -99,13 +103,13 @@ static void add_number_or_null(struct sl_buf *out, const char *name, uint64_t va
         add_number(out, name, value);
 }
 
-static void add_bool(struct sl_buf *out, const char *name, bool value)
+static void add_bool(struct sl_buf *out, struct sl_str name, bool value)
 {
-    add_name(out, name);
+    sl_buf_add_str(out, name);
     sl_buf_add_str(out, value ? SL_STR("true") : SL_STR("false"));
 }
 
-static void add_ip(struct sl_buf *out, const char *name, const struct sl_addr *addr)
+static void add_ip(struct sl_buf *out, struct sl_str name, const struct sl_addr *addr)
 {
     char text[SL_ADDR_TEXT] = "";
 
@@ -118,21 +122,22 @@ static void add_json_time(struct sl_buf *out, uint64_t us)
 {
     sl_buf_add_str(out, SL_STR("{\"ts\":\""));
     add_second(out, us);
-    sl_buf_addf(out, "%06uZ\"", (unsigned)(us % 1000000));
+    add_fraction(out, us % 1000000, 6);
+    sl_buf_add_str(out, SL_STR("Z\""));
 }
 
 static void add_json_request(struct sl_buf *out, const struct sl_record *r)
 {
-    add_str(out, "id", sl_str_of(r->id));
-    add_ip(out, "client", r->client);
-    add_str(out, "user", r->user);
-    add_str(out, "listener", r->listener);
-    add_str(out, "method", r->method);
-    add_str(out, "scheme", r->scheme);
-    add_str(out, "host", r->host);
-    add_number_or_null(out, "port", r->port);
-    add_str(out, "target", shown_target(r));
-    add_name(out, "http");
+    add_str(out, MEMBER("id"), sl_str_of(r->id));
+    add_ip(out, MEMBER("client"), r->client);
+    add_str(out, MEMBER("user"), r->user);
+    add_str(out, MEMBER("listener"), r->listener);
+    add_str(out, MEMBER("method"), r->method);
+    add_str(out, MEMBER("scheme"), r->scheme);
+    add_str(out, MEMBER("host"), r->host);
+    add_number_or_null(out, MEMBER("port"), r->port);
+    add_str(out, MEMBER("target"), shown_target(r));
+    sl_buf_add_str(out, MEMBER("http"));
     if (r->http_major == 0) {
         sl_buf_add_str(out, SL_STR("null"));
         return;
@@ -144,39 +149,39 @@ static void add_json_request(struct sl_buf *out, const struct sl_record *r)
 
 static void add_json_result(struct sl_buf *out, const struct sl_record *r)
 {
-    add_number_or_null(out, "status", r->status);
-    add_number(out, "bytes_in", r->bytes_in);
-    add_number(out, "bytes_out", r->bytes_out);
-    add_number(out, "duration_us", r->duration_us);
-    add_str(out, "verdict", sl_str_of(r->verdict));
-    add_str(out, "decided_by", r->decided_by);
-    add_str(out, "reason", r->reason);
-    add_number(out, "check_us", r->check_us);
-    add_str(out, "cache", sl_str_of(r->cache));
-    add_str(out, "leaf", sl_str_of(r->leaf));
+    add_number_or_null(out, MEMBER("status"), r->status);
+    add_number(out, MEMBER("bytes_in"), r->bytes_in);
+    add_number(out, MEMBER("bytes_out"), r->bytes_out);
+    add_number(out, MEMBER("duration_us"), r->duration_us);
+    add_str(out, MEMBER("verdict"), sl_str_of(r->verdict));
+    add_str(out, MEMBER("decided_by"), r->decided_by);
+    add_str(out, MEMBER("reason"), r->reason);
+    add_number(out, MEMBER("check_us"), r->check_us);
+    add_str(out, MEMBER("cache"), sl_str_of(r->cache));
+    add_str(out, MEMBER("leaf"), sl_str_of(r->leaf));
 }
 
 static void add_json_upstream(struct sl_buf *out, const struct sl_record *r)
 {
-    add_ip(out, "upstream_ip", r->upstream);
+    add_ip(out, MEMBER("upstream_ip"), r->upstream);
     if (r->upstream == NULL)
-        add_str(out, "upstream_reused", SL_STR(""));
+        add_str(out, MEMBER("upstream_reused"), SL_STR(""));
     else
-        add_bool(out, "upstream_reused", r->upstream_reused);
-    add_str(out, "tls_client", sl_str_of(r->tls_client));
-    add_str(out, "tls_upstream", sl_str_of(r->tls_upstream));
-    add_bool(out, "opaque", r->opaque);
+        add_bool(out, MEMBER("upstream_reused"), r->upstream_reused);
+    add_str(out, MEMBER("tls_client"), sl_str_of(r->tls_client));
+    add_str(out, MEMBER("tls_upstream"), sl_str_of(r->tls_upstream));
+    add_bool(out, MEMBER("opaque"), r->opaque);
 }
 
 static void add_json_error(struct sl_buf *out, const struct sl_record *r)
 {
     if (r->error == SL_OK) {
-        add_str(out, "error", SL_STR(""));
+        add_str(out, MEMBER("error"), SL_STR(""));
         return;
     }
-    add_str(out, "error", sl_str_of(sl_err_name(r->error)));
+    add_str(out, MEMBER("error"), sl_str_of(sl_err_name(r->error)));
     if (r->detail != NULL && r->detail[0] != '\0')
-        add_str(out, "detail", sl_str_of(r->detail));
+        add_str(out, MEMBER("detail"), sl_str_of(r->detail));
 }
 
 void sl_access_line_json(struct sl_buf *out, const struct sl_record *r)
@@ -191,36 +196,59 @@ void sl_access_line_json(struct sl_buf *out, const struct sl_record *r)
 
 /* -- text --------------------------------------------------------------------------------- */
 
+static void add_field(struct sl_buf *out, struct sl_str s)
+{
+    if (s.n != 0 && is_plain(s) && sl_str_find(s, ' ') == s.n)
+        sl_buf_add_str(out, s);
+    else
+        sl_add_text(out, s);
+}
+
+/* The name of a pair with all that stands around it. */
+#define PAIR(name) SL_STR(" " name "=")
+
 static void add_word(struct sl_buf *out, struct sl_str s)
 {
     sl_buf_add_char(out, ' ');
-    sl_add_text(out, s);
+    add_field(out, s);
 }
 
-static void add_pair(struct sl_buf *out, const char *name, struct sl_str value)
+static void add_pair(struct sl_buf *out, struct sl_str name, struct sl_str value)
 {
     if (value.n == 0)
         return;
-    sl_buf_addf(out, " %s=", name);
-    sl_add_text(out, value);
+    sl_buf_add_str(out, name);
+    add_field(out, value);
 }
 
 /* What is "none" or not there needs no room on a line for eyes. */
-static void add_fact(struct sl_buf *out, const char *name, const char *value)
+static void add_fact(struct sl_buf *out, struct sl_str name, const char *value)
 {
     if (value != NULL && strcmp(value, "none") != 0)
         add_pair(out, name, sl_str_of(value));
 }
 
-static void add_time(struct sl_buf *out, const char *before, uint64_t us)
+static void add_time(struct sl_buf *out, uint64_t us)
 {
-    if (us < 1000)
-        sl_buf_addf(out, " %s%" PRIu64 "us", before, us);
-    else if (us < 1000000)
-        sl_buf_addf(out, " %s%" PRIu64 ".%" PRIu64 "ms", before, us / 1000, us % 1000 / 100);
+    bool is_long = us >= 1000000;
+
+    add_u64(out, us < 1000 ? us : us / (is_long ? 1000000 : 1000));
+    if (us < 1000) {
+        sl_buf_add_str(out, SL_STR("us"));
+        return;
+    }
+    sl_buf_add_char(out, '.');
+    if (is_long)
+        add_fraction(out, us % 1000000 / 10000, 2);
     else
-        sl_buf_addf(out, " %s%" PRIu64 ".%02" PRIu64 "s", before, us / 1000000,
-                    us % 1000000 / 10000);
+        add_fraction(out, us % 1000 / 100, 1);
+    sl_buf_add_str(out, is_long ? SL_STR("s") : SL_STR("ms"));
+}
+
+static void add_bytes(struct sl_buf *out, uint64_t n)
+{
+    add_u64(out, n);
+    sl_buf_add_char(out, 'B');
 }
 
 static void add_text_start(struct sl_buf *out, const struct sl_record *r)
@@ -228,7 +256,8 @@ static void add_text_start(struct sl_buf *out, const struct sl_record *r)
     char client[SL_ADDR_TEXT] = "";
 
     add_second(out, r->start_us);
-    sl_buf_addf(out, "%03uZ", (unsigned)(r->start_us / 1000 % 1000));
+    add_fraction(out, r->start_us / 1000 % 1000, 3);
+    sl_buf_add_char(out, 'Z');
     if (r->client != NULL)
         sl_addr_ip_text(r->client, client);
     add_word(out, sl_str_of(client));
@@ -247,24 +276,25 @@ static void add_url(struct sl_buf *out, const struct sl_record *r)
     }
     sl_buf_add_char(out, ' ');
     if (r->scheme.n != 0) {
-        sl_add_text(out, r->scheme);
+        add_field(out, r->scheme);
         sl_buf_add_str(out, SL_STR("://"));
     }
     sl_buf_add_str(out, is_v6 ? SL_STR("[") : SL_STR(""));
-    sl_add_text(out, r->host);
+    add_field(out, r->host);
     sl_buf_add_str(out, is_v6 ? SL_STR("]") : SL_STR(""));
     if (r->port != 0 && r->port != sl_scheme_port(r->scheme))
         sl_buf_addf(out, ":%u", (unsigned)r->port);
     if (target.n != 0)
-        sl_add_text(out, target);
+        add_field(out, target);
 }
 
 static void add_status(struct sl_buf *out, uint16_t status)
 {
+    sl_buf_add_char(out, ' ');
     if (status == 0)
-        sl_buf_add_str(out, SL_STR(" -"));
+        sl_buf_add_char(out, '-');
     else
-        sl_buf_addf(out, " %u", (unsigned)status);
+        add_u64(out, status);
 }
 
 static void add_text_result(struct sl_buf *out, const struct sl_record *r)
@@ -272,15 +302,21 @@ static void add_text_result(struct sl_buf *out, const struct sl_record *r)
     add_status(out, r->status);
     add_word(out, sl_str_of(r->verdict));
     add_word(out, r->decided_by);
-    sl_buf_addf(out, " %" PRIu64 "B", r->bytes_out);
-    add_time(out, "", r->duration_us);
-    if (r->bytes_in != 0)
-        sl_buf_addf(out, " in=%" PRIu64 "B", r->bytes_in);
-    add_pair(out, "reason", r->reason);
-    if (r->check_us != 0)
-        add_time(out, "check=", r->check_us);
-    add_fact(out, "cache", r->cache);
-    add_fact(out, "leaf", r->leaf);
+    sl_buf_add_char(out, ' ');
+    add_bytes(out, r->bytes_out);
+    sl_buf_add_char(out, ' ');
+    add_time(out, r->duration_us);
+    if (r->bytes_in != 0) {
+        sl_buf_add_str(out, PAIR("in"));
+        add_bytes(out, r->bytes_in);
+    }
+    add_pair(out, PAIR("reason"), r->reason);
+    if (r->check_us != 0) {
+        sl_buf_add_str(out, PAIR("check"));
+        add_time(out, r->check_us);
+    }
+    add_fact(out, PAIR("cache"), r->cache);
+    add_fact(out, PAIR("leaf"), r->leaf);
 }
 
 static void add_text_upstream(struct sl_buf *out, const struct sl_record *r)
@@ -290,28 +326,28 @@ static void add_text_upstream(struct sl_buf *out, const struct sl_record *r)
     if (r->upstream == NULL)
         return;
     sl_addr_ip_text(r->upstream, ip);
-    add_pair(out, "upstream", sl_str_of(ip));
+    add_pair(out, PAIR("upstream"), sl_str_of(ip));
     if (r->upstream_reused)
         sl_buf_add_str(out, SL_STR(" reused"));
 }
 
 static void add_text_circumstances(struct sl_buf *out, const struct sl_record *r)
 {
-    add_fact(out, "tls-client", r->tls_client);
-    add_fact(out, "tls-upstream", r->tls_upstream);
+    add_fact(out, PAIR("tls-client"), r->tls_client);
+    add_fact(out, PAIR("tls-upstream"), r->tls_upstream);
     if (r->http_major != 0) {
-        sl_buf_add_str(out, SL_STR(" http="));
+        sl_buf_add_str(out, PAIR("http"));
         add_version(out, r);
     }
     if (r->opaque)
         sl_buf_add_str(out, SL_STR(" opaque"));
-    add_pair(out, "user", r->user);
-    add_pair(out, "listener", r->listener);
+    add_pair(out, PAIR("user"), r->user);
+    add_pair(out, PAIR("listener"), r->listener);
     if (r->error != SL_OK) {
-        add_fact(out, "error", sl_err_name(r->error));
-        add_fact(out, "detail", r->detail);
+        add_fact(out, PAIR("error"), sl_err_name(r->error));
+        add_fact(out, PAIR("detail"), r->detail);
     }
-    add_fact(out, "id", r->id);
+    add_fact(out, PAIR("id"), r->id);
 }
 
 void sl_access_line_text(struct sl_buf *out, const struct sl_record *r)
