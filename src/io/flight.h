@@ -23,7 +23,7 @@ struct sl_flights_conf {
 };
 
 struct sl_flights *sl_flights_new(const struct sl_flights_conf *conf);
-/** Nothing may be in flight. */
+/** Nothing may be in flight; every wait has ended or was cancelled. */
 void sl_flights_free(struct sl_flights **t);
 
 /** Exactly once, from the mailbox's loop, never from inside join or land; the wait is already gone.
