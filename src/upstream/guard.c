@@ -12,12 +12,12 @@
 
 /* RFC 6890 and the IANA special-purpose registries; IPv4-mapped addresses are matched as IPv4. */
 static const char *const blocked_ranges[] = {
-    "0.0.0.0/8",     "10.0.0.0/8",      "100.64.0.0/10",  "127.0.0.0/8",    "169.254.0.0/16",
-    "172.16.0.0/12", "192.0.0.0/24",    "192.0.2.0/24",   "192.88.99.0/24", "192.168.0.0/16",
-    "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",    "240.0.0.0/4",
-    "::/96",         "64:ff9b::/96",    "64:ff9b:1::/48", "100::/64",       "2001::/32",
-    "2001:db8::/32", "2002::/16",       "fc00::/7",       "fe80::/10",      "fec0::/10",
-    "ff00::/8",
+    "0.0.0.0/8",      "10.0.0.0/8",      "100.64.0.0/10",  "127.0.0.0/8",    "169.254.0.0/16",
+    "172.16.0.0/12",  "192.0.0.0/24",    "192.0.2.0/24",   "192.88.99.0/24", "192.168.0.0/16",
+    "198.18.0.0/15",  "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",    "240.0.0.0/4",
+    "::/96",          "::ffff:0:0:0/96", "64:ff9b::/96",   "64:ff9b:1::/48", "100::/64",
+    "100:0:0:1::/64", "2001::/23",       "2001:db8::/32",  "2002::/16",      "3fff::/20",
+    "5f00::/16",      "fc00::/7",        "fe80::/10",      "fec0::/10",      "ff00::/8",
 };
 
 #define N_BLOCKED SL_LEN(blocked_ranges)
@@ -110,16 +110,19 @@ static struct sl_addr unmapped(const struct sl_addr *a)
     return v4;
 }
 
-static bool same_ip(struct sl_addr a, const struct sl_addr *b)
+/* Resolved addresses have no scope, those of interfaces and listeners may have one. */
+static bool same_ip(struct sl_addr a, struct sl_addr b)
 {
-    sl_addr_set_port(&a, sl_addr_port(b));
-    return sl_addr_eq(&a, b);
+    sl_addr_set_port(&a, sl_addr_port(&b));
+    if (a.sa.sa_family == AF_INET6 && b.sa.sa_family == AF_INET6)
+        a.v6.sin6_scope_id = b.v6.sin6_scope_id;
+    return sl_addr_eq(&a, &b);
 }
 
 static bool is_machine(const struct sl_guard *g, const struct sl_addr *a)
 {
     for (size_t i = 0; i < g->n_machine; i++) {
-        if (same_ip(*a, &g->machine[i]))
+        if (same_ip(*a, g->machine[i]))
             return true;
     }
     return false;
@@ -129,6 +132,17 @@ static bool is_wildcard(const struct sl_addr *a)
 {
     return (a->sa.sa_family == AF_INET && a->v4.sin_addr.s_addr == htonl(INADDR_ANY)) ||
            (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr));
+}
+
+/* ISATAP (RFC 5214 section 6.1): any prefix, then 0:5efe or 200:5efe, then an IPv4 address. */
+static bool is_isatap(const struct sl_addr *a)
+{
+    const uint8_t *id;
+
+    if (a->sa.sa_family != AF_INET6)
+        return false;
+    id = &a->v6.sin6_addr.s6_addr[8];
+    return (id[0] & 0xfd) == 0 && id[1] == 0 && id[2] == 0x5e && id[3] == 0xfe;
 }
 
 /* 127.0.0.2 and 0.0.0.0 reach this machine too, though no interface lists them. */
@@ -147,7 +161,7 @@ static bool is_own(const struct sl_guard *g, const struct sl_addr *a)
 
         if (sl_addr_port(&own) != sl_addr_port(a) || own.sa.sa_family == AF_UNIX)
             continue;
-        if (same_ip(*a, &own) || is_wildcard(a) || (is_wildcard(&own) && is_local(g, a)))
+        if (same_ip(*a, own) || is_wildcard(a) || (is_wildcard(&own) && is_local(g, a)))
             return true;
     }
     return false;
@@ -161,7 +175,7 @@ enum sl_err sl_guard_check(const struct sl_guard *g, const struct sl_addr *addr)
         return SL_BLOCKED_ADDRESS;
     if (is_in(g->allow, g->n_allow, &a))
         return SL_OK;
-    if (is_in(g->blocked, N_BLOCKED, &a) || is_machine(g, &a))
+    if (is_in(g->blocked, N_BLOCKED, &a) || is_isatap(&a) || is_machine(g, &a))
         return SL_BLOCKED_ADDRESS;
     return SL_OK;
 }
