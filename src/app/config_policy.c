@@ -299,6 +299,14 @@ static enum sl_err make_when(struct maker *m, const struct sl_yaml_node *node, s
     return sl_yaml_fail(m->error, sl_yaml_mark_in(node, problem.column - 1), "%s", problem.text);
 }
 
+/* Rules that flags made stand in no line. */
+static uint32_t line_of(const struct maker *m, const struct sl_config_rule *item)
+{
+    const struct sl_yaml_mark *at = &item->action->key_at;
+
+    return at->source->name == m->config->path ? at->line : 0;
+}
+
 static enum sl_err make_rule(struct maker *m, const struct sl_config_rule *item)
 {
     uint32_t checks[SL_GATE_MAX_CHECKS];
@@ -306,7 +314,7 @@ static enum sl_err make_rule(struct maker *m, const struct sl_config_rule *item)
         .checks = checks,
         .reason = sl_str_of(item->reason),
         .name = sl_str_of(item->name),
-        .line = item->action->key_at.line,
+        .line = line_of(m, item),
         .verify = (enum sl_override)item->verify,
         .preconnect = (enum sl_override)item->preconnect,
     };

@@ -1,0 +1,75 @@
+/* authority.c -- no state but the files. */
+#include "app/authority.h"
+
+#include <unistd.h>
+
+#include "app/config.h"
+#include "base/mem.h"
+#include "tls/ca.h"
+
+static const char *in_dir(struct sl_arena *a, const char *dir, const char *name)
+{
+    return sl_arena_printf(a, "%s/%s", dir, name).p;
+}
+
+/* XDG: a path that is not absolute counts as none. */
+static const char *absolute_env(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value != NULL && value[0] == '/' ? value : NULL;
+}
+
+/* NULL when there is nowhere to put it. */
+static const char *find_state_dir(struct sl_arena *a)
+{
+    const char *state_home = absolute_env("XDG_STATE_HOME");
+    const char *home = absolute_env("HOME");
+
+    if (geteuid() == 0)
+        return "/var/lib/sluice";
+    if (state_home != NULL)
+        return in_dir(a, state_home, "sluice");
+    return home != NULL ? in_dir(a, home, ".local/state/sluice") : NULL;
+}
+
+enum sl_err sl_authority_find(struct sl_config *config, const char *state_dir,
+                              struct sl_authority *ret_authority, struct sl_fault *fault)
+{
+    if (config->ca_certificate != NULL) {
+        *ret_authority =
+            (struct sl_authority){ .certificate = config->ca_certificate, .key = config->ca_key };
+        return SL_OK;
+    }
+    if (state_dir == NULL)
+        state_dir = find_state_dir(&config->arena);
+    if (state_dir == NULL)
+        return sl_fault_set(fault, SL_CONFIG,
+                            "no state directory: HOME is not set; name one with --state-dir");
+    *ret_authority =
+        (struct sl_authority){ .certificate = in_dir(&config->arena, state_dir, "ca.pem"),
+                               .key = in_dir(&config->arena, state_dir, "ca.key"),
+                               .is_ours = true };
+    return SL_OK;
+}
+
+enum sl_err sl_authority_ensure(const struct sl_authority *authority, bool *ret_is_new,
+                                struct sl_fault *fault)
+{
+    struct sl_ca_new_conf conf = { .key = SL_CA_ECDSA_P256 };
+    enum sl_err err;
+
+    *ret_is_new = false;
+    if (!authority->is_ours || access(authority->certificate, F_OK) == 0 ||
+        access(authority->key, F_OK) == 0)
+        return SL_OK;
+    err = sl_ca_create(authority->certificate, authority->key, &conf, fault);
+    *ret_is_new = err == SL_OK;
+    return err;
+}
+
+enum sl_err sl_authority_load(const struct sl_authority *authority, struct sl_ca **ret_ca,
+                              struct sl_fault *fault)
+{
+    return sl_ca_load(authority->certificate, authority->key, ret_ca, fault);
+}

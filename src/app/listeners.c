@@ -1,0 +1,110 @@
+/* listeners.c -- each listener is in one ring: active, gone, or one of a plan's. */
+#include "app/listeners.h"
+
+#include <unistd.h>
+
+#include "app/config.h"
+#include "base/mem.h"
+#include "io/tcp.h"
+
+static struct sl_listener *at_link(struct sl_link *l)
+{
+    return SL_CONTAINER(l, struct sl_listener, in_set);
+}
+
+static void move_all(struct sl_link *to, struct sl_link *from)
+{
+    for (struct sl_link *l; (l = sl_list_pop(from)) != NULL;)
+        sl_list_add(to, l);
+}
+
+static void free_all(struct sl_link *ring)
+{
+    for (struct sl_link *l; (l = sl_list_pop(ring)) != NULL;) {
+        sl_listener_close(at_link(l));
+        sl_free(at_link(l));
+    }
+}
+
+void sl_listeners_init(struct sl_listeners *set)
+{
+    sl_list_init(&set->active);
+    sl_list_init(&set->gone);
+}
+
+void sl_listeners_fini(struct sl_listeners *set)
+{
+    free_all(&set->active);
+    free_all(&set->gone);
+}
+
+void sl_listener_close(struct sl_listener *l)
+{
+    if (l->fd < 0)
+        return;
+    if (l->bound.sa.sa_family == AF_UNIX)
+        (void)unlink(l->bound.un.sun_path);
+    close(l->fd);
+    l->fd = -1;
+}
+
+static enum sl_err open_one(const struct sl_addr *addr, struct sl_link *ring,
+                            struct sl_fault *fault)
+{
+    struct sl_listener *l = sl_zalloc(sizeof(*l));
+    enum sl_err err = sl_tcp_listen(addr, &l->fd, &l->bound, fault);
+
+    if (err != SL_OK) {
+        sl_free(l);
+        return err;
+    }
+    l->asked = *addr;
+    sl_addr_text(&l->bound, l->name);
+    sl_list_add(ring, &l->in_set);
+    return SL_OK;
+}
+
+/* True when one of the active ones was for this address; it is kept. */
+static bool keep(struct sl_listeners *set, const struct sl_addr *addr, struct sl_link *kept)
+{
+    SL_LIST_FOREACH_SAFE (it, &set->active) {
+        if (!sl_addr_eq(&at_link(it)->asked, addr))
+            continue;
+        sl_link_remove(it);
+        sl_list_add(kept, it);
+        return true;
+    }
+    return false;
+}
+
+enum sl_err sl_listeners_plan(struct sl_listeners *set, const struct sl_config_listener *wanted,
+                              uint32_t n_wanted, struct sl_listener_plan *plan,
+                              struct sl_fault *fault)
+{
+    enum sl_err err = SL_OK;
+
+    sl_list_init(&plan->opened);
+    sl_list_init(&plan->kept);
+    sl_list_init(&plan->dropped);
+    for (uint32_t i = 0; i < n_wanted && err == SL_OK; i++)
+        if (!keep(set, &wanted[i].address, &plan->kept))
+            err = open_one(&wanted[i].address, &plan->opened, fault);
+    move_all(&plan->dropped, &set->active);
+    if (err != SL_OK)
+        sl_listeners_undo(set, plan);
+    return err;
+}
+
+void sl_listeners_undo(struct sl_listeners *set, struct sl_listener_plan *plan)
+{
+    free_all(&plan->opened);
+    move_all(&set->active, &plan->kept);
+    move_all(&set->active, &plan->dropped);
+}
+
+void sl_listeners_commit(struct sl_listeners *set, struct sl_listener_plan *plan)
+{
+    move_all(&set->active, &plan->kept);
+    move_all(&set->active, &plan->opened);
+    move_all(&set->gone, &plan->dropped);
+}
