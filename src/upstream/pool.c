@@ -368,8 +368,7 @@ static struct conn *find_leased(struct sl_pool *p, const struct sl_http_stream *
         if (c->stream == stream)
             return c;
     }
-    sl_assert(stream == NULL);
-    return NULL;
+    sl_assert_failed("stream is leased", __FILE__, __LINE__);
 }
 
 void sl_pool_pin(struct sl_pool *p, struct sl_http_stream *stream, uint64_t owner)
