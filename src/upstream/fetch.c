@@ -1,4 +1,5 @@
-/* fetch.c -- states: ACQUIRE -> SEND -> HEAD -> BODY -> (reported and freed)
+/* fetch.c -- states: ACQUIRE -> SEND -> HEAD -> BODY -> (reported and freed), or SEND -> BODY when
+ * the response comes early.
  *
  * ACQUIRE follows SEND or HEAD again, once, when a reused connection died unanswered.
  */
@@ -184,25 +185,32 @@ static enum sl_err recv_all(struct sl_fetch *f)
     }
 }
 
+/* A response may come, and end the sending, before all of the request was taken; it counts even
+ * when the peer has stopped to listen by then. */
+static enum sl_err send_and_listen(struct sl_fetch *f)
+{
+    struct sl_http_stream *s = f->lease.stream;
+    enum sl_err sent = send_all(f), err = recv_head(f);
+
+    if (sent == SL_OK)
+        f->state = ST_HEAD;
+    s->ops->want(s, sent == SL_AGAIN && err == SL_AGAIN ? SL_WRITABLE | SL_READABLE : SL_READABLE);
+    return err == SL_AGAIN && sent != SL_OK ? sent : err;
+}
+
 /* Runs the steps that can be run; sets what to wait for. */
 static void run(struct sl_fetch *f)
 {
-    struct sl_http_stream *s = f->lease.stream;
     enum sl_err err = SL_OK;
 
-    if (f->state == ST_SEND) {
-        err = send_all(f);
-        if (err == SL_AGAIN)
-            s->ops->want(s, SL_WRITABLE | SL_READABLE);
-        f->state = err == SL_OK ? ST_HEAD : ST_SEND;
-    }
-    if (f->state == ST_HEAD && err == SL_OK) {
-        s->ops->want(s, SL_READABLE);
+    if (f->state == ST_SEND)
+        err = send_and_listen(f);
+    else if (f->state == ST_HEAD)
         err = recv_head(f);
-        f->state = err == SL_OK ? ST_BODY : ST_HEAD;
-    }
-    if (f->state == ST_BODY && err == SL_OK)
+    if (err == SL_OK) {
+        f->state = ST_BODY;
         err = recv_all(f);
+    }
     if (err == SL_AGAIN)
         return;
     if (f->state == ST_BODY && err == SL_EOF)
