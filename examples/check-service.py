@@ -60,7 +60,7 @@ class DenyList:
         for start in range(len(labels)):
             name = ".".join(labels[start:])
             for network in self.entries.get(name, ()):
-                if network is None or client in network:
+                if network is None or client is not None and client in network:
                     return name
         return None
 
