@@ -59,18 +59,27 @@ static void add_request(struct sl_buf *b, const struct sl_question *q)
     sl_buf_add_char(b, '}');
 }
 
+/* Whoever asks in phase connect about a request that came without a CONNECT asks about its
+ * target. */
+static void add_connect(struct sl_buf *b, const struct sl_question *q)
+{
+    bool is_named = q->connect_host.n != 0;
+
+    if (!is_named && q->phase == SL_PHASE_REQUEST) {
+        add_cstr(b, ",\"connect\":null");
+        return;
+    }
+    add_cstr(b, ",\"connect\":{\"host\":");
+    sl_add_json_bytes(b, is_named ? q->connect_host : q->facts->host);
+    sl_buf_addf(b, ",\"port\":%u}", is_named ? q->connect_port : q->facts->port);
+}
+
 void sl_question_write(struct sl_question *q, struct sl_arena *a)
 {
     struct sl_buf b = { 0 };
 
     add_cstr(&b, q->phase == SL_PHASE_CONNECT ? "\"phase\":\"connect\"" : "\"phase\":\"request\"");
-    if (q->connect_host.n != 0) {
-        add_cstr(&b, ",\"connect\":{\"host\":");
-        sl_add_json_bytes(&b, q->connect_host);
-        sl_buf_addf(&b, ",\"port\":%u}", q->connect_port);
-    } else {
-        add_cstr(&b, ",\"connect\":null");
-    }
+    add_connect(&b, q);
     if (q->tls_version != NULL) {
         add_cstr(&b, ",\"tls\":{\"sni\":");
         add_string_or_null(&b, q->facts->sni);
@@ -80,7 +89,7 @@ void sl_question_write(struct sl_question *q, struct sl_arena *a)
     } else {
         add_cstr(&b, ",\"tls\":null");
     }
-    if (q->head != NULL)
+    if (q->phase == SL_PHASE_REQUEST)
         add_request(&b, q);
     q->text = sl_arena_str(a, sl_buf_str(&b));
     sl_buf_fini(&b);
@@ -130,6 +139,17 @@ static struct sl_facts *copy_facts(const struct sl_facts *from, struct sl_arena 
     return to;
 }
 
+static struct sl_head *copy_target(const struct sl_head *from, struct sl_arena *a)
+{
+    struct sl_head *to;
+
+    if (from == NULL)
+        return NULL;
+    to = sl_arena_alloc(a, sizeof(*to));
+    *to = (struct sl_head){ .arena = a, .target = sl_arena_str(a, from->target) };
+    return to;
+}
+
 struct sl_question *sl_question_copy(const struct sl_question *q, struct sl_arena *a)
 {
     struct sl_question *to = sl_arena_alloc(a, sizeof(*to));
@@ -138,7 +158,7 @@ struct sl_question *sl_question_copy(const struct sl_question *q, struct sl_aren
     to->id = sl_arena_str(a, sl_str_of(q->id)).p;
     to->facts = copy_facts(q->facts, a);
     to->connect_host = sl_arena_str(a, q->connect_host);
-    to->head = NULL;
+    to->head = copy_target(q->head, a);
     to->text = sl_arena_str(a, q->text);
     return to;
 }

@@ -90,8 +90,8 @@ static void add_one(enum sl_vary_part part, const struct sl_question *q, struct 
         add_part(out, f->path);
         break;
     case SL_VARY_TARGET:
-        add_part(out, f->path);
-        add_part(out, f->query);
+        /* "/a?" and "/a" have the same path and query. */
+        add_part(out, q->head != NULL ? q->head->target : SL_STR(""));
         break;
     case SL_VARY_N:
         break;
