@@ -36,5 +36,7 @@ void sl_edit_apply(const struct sl_edit *edit, struct sl_fields *fields, struct 
     for (uint32_t i = 0; i < edit->remove.n; i++)
         sl_fields_remove_name(fields, edit->remove.v[i].name);
     for (uint32_t i = 0; i < edit->set.n; i++)
-        sl_fields_set(fields, a, edit->set.v[i].name, edit->set.v[i].value);
+        sl_fields_remove_name(fields, edit->set.v[i].name);
+    for (uint32_t i = 0; i < edit->set.n; i++)
+        sl_fields_add(fields, a, edit->set.v[i].name, edit->set.v[i].value);
 }

@@ -15,7 +15,7 @@
 
 /** Changes to a head. */
 struct sl_edit {
-    struct sl_fields set;    /**< replace or add */
+    struct sl_fields set;    /**< replace or add; several of one name stand together */
     struct sl_fields remove; /**< names; values are empty */
 };
 
@@ -40,7 +40,7 @@ struct sl_verdict *sl_verdict_new(void);
 struct sl_verdict *sl_verdict_ref(struct sl_verdict *v);
 void sl_verdict_unref(struct sl_verdict **v);
 
-/** Applies an edit to a list of fields. */
+/** Applies an edit to a list of fields, which then borrows from it. */
 void sl_edit_apply(const struct sl_edit *edit, struct sl_fields *fields, struct sl_arena *a);
 
 #endif

@@ -40,7 +40,7 @@ struct sl_verdict_cache *sl_verdict_cache_new(uint32_t max_entries)
 {
     struct sl_verdict_cache *c = sl_zalloc(sizeof(*c));
 
-    c->max_per_shard = (max_entries + N_SHARDS - 1) / N_SHARDS;
+    c->max_per_shard = max_entries / N_SHARDS + (max_entries % N_SHARDS != 0);
     pthread_mutex_init(&c->ways_lock, NULL);
     atomic_init(&c->n_ways, 0);
     for (unsigned i = 0; i < N_SHARDS; i++) {
@@ -78,9 +78,10 @@ void sl_verdict_cache_free(struct sl_verdict_cache **cache)
     sl_free(c);
 }
 
+/* By the upper bits of the hash; the maps inside use the lower ones. */
 static struct shard *shard_of(struct sl_verdict_cache *c, struct sl_str key)
 {
-    return &c->shards[sl_hash(key) % N_SHARDS];
+    return &c->shards[(sl_hash(key) >> 32) % N_SHARDS];
 }
 
 static struct sl_verdict *probe(struct sl_verdict_cache *c, struct sl_str key, uint64_t now_ms,
@@ -117,23 +118,33 @@ struct sl_verdict *sl_verdict_cache_get(struct sl_verdict_cache *c, const struct
     return v;
 }
 
-/* The way to look for such a verdict from now on; false when there is no room for another. */
-static bool learn_way(struct sl_verdict_cache *c, const struct sl_vary *v)
+/* Under the lock. */
+static bool is_known_way(const struct sl_verdict_cache *c, const struct sl_vary *v, unsigned n)
 {
+    for (unsigned i = 0; i < n; i++) {
+        if (sl_vary_eq(&c->ways[i], v))
+            return true;
+    }
+    return false;
+}
+
+/* The way to look for such a verdict from now on: the last place is kept for "everything", which
+ * is true of every verdict. */
+static const struct sl_vary *learn_way(struct sl_verdict_cache *c, const struct sl_vary *v)
+{
+    static const struct sl_vary all = { .all = true };
     unsigned n;
-    bool known = false;
 
     pthread_mutex_lock(&c->ways_lock);
     n = atomic_load_explicit(&c->n_ways, memory_order_relaxed);
-    for (unsigned i = 0; i < n && !known; i++)
-        known = sl_vary_eq(&c->ways[i], v);
-    if (!known && n < SL_VERDICT_WAYS) {
+    if (n + 1 >= SL_VERDICT_WAYS && !is_known_way(c, v, n))
+        v = &all;
+    if (!is_known_way(c, v, n)) {
         c->ways[n] = *v;
         atomic_store_explicit(&c->n_ways, n + 1, memory_order_release);
-        known = true;
     }
     pthread_mutex_unlock(&c->ways_lock);
-    return known;
+    return v;
 }
 
 static void insert(struct sl_verdict_cache *c, struct sl_str key, struct sl_verdict *v,
@@ -163,8 +174,8 @@ void sl_verdict_cache_put(struct sl_verdict_cache *c, const struct sl_question *
 
     if (ttl_ms == 0 || c->max_per_shard == 0)
         return;
-    sl_vary_key(&v->vary, q, &key);
-    if (key.len <= SL_VERDICT_MAX_KEY && learn_way(c, &v->vary))
+    sl_vary_key(learn_way(c, &v->vary), q, &key);
+    if (key.len <= SL_VERDICT_MAX_KEY)
         insert(c, sl_buf_str(&key), v, now_ms + ttl_ms);
     sl_buf_fini(&key);
 }
