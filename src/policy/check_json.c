@@ -11,19 +11,31 @@ struct reader {
     struct sl_fault *fault;
 };
 
+/* Both keep a reply from growing the page, the log line or the request without bound. */
+#define MAX_FIELDS 256
+#define MAX_REASON ((size_t)512)
+
 static bool bad(const struct reader *r, const char *member, const char *what)
 {
     sl_fault_set(r->fault, SL_PROTOCOL, "bad reply: \"%s\" %s", member, what);
     return false;
 }
 
+/* null is as good as absent: many encoders write it for an empty member. */
+static json_t *member_of(const json_t *object, const char *member)
+{
+    json_t *j = json_object_get(object, member);
+
+    return json_is_null(j) ? NULL : j;
+}
+
 /* A string member: false only when it is there and no string. */
 static bool read_string(const struct reader *r, const json_t *object, const char *member,
                         struct sl_str *ret)
 {
-    const json_t *j = json_object_get(object, member);
+    const json_t *j = member_of(object, member);
 
-    if (j == NULL || json_is_null(j))
+    if (j == NULL)
         return true;
     if (!json_is_string(j))
         return bad(r, member, "is no string");
@@ -35,9 +47,12 @@ static bool read_string(const struct reader *r, const json_t *object, const char
 static bool may_edit(struct sl_str name)
 {
     static const enum sl_field_id own[] = {
-        SL_FIELD_CONNECTION, SL_FIELD_CONTENT_LENGTH,    SL_FIELD_HOST,
-        SL_FIELD_KEEP_ALIVE, SL_FIELD_PROXY_CONNECTION,  SL_FIELD_TE,
-        SL_FIELD_TRAILER,    SL_FIELD_TRANSFER_ENCODING, SL_FIELD_UPGRADE,
+        SL_FIELD_CONNECTION,       SL_FIELD_CONTENT_LENGTH,
+        SL_FIELD_EXPECT,           SL_FIELD_HOST,
+        SL_FIELD_HTTP2_SETTINGS,   SL_FIELD_KEEP_ALIVE,
+        SL_FIELD_PROXY_CONNECTION, SL_FIELD_TE,
+        SL_FIELD_TRAILER,          SL_FIELD_TRANSFER_ENCODING,
+        SL_FIELD_UPGRADE,
     };
     enum sl_field_id id = sl_field_id(name);
 
@@ -55,6 +70,8 @@ static bool read_field(const struct reader *r, const char *member, const char *k
 
     if (!may_edit(name))
         return bad(r, member, "names a field that cannot be set");
+    if (to->n == MAX_FIELDS)
+        return bad(r, member, "has too many fields");
     if (!json_is_string(j))
         return bad(r, member, "has a value that is no string");
     value = sl_str_make(json_string_value(j), json_string_length(j));
@@ -69,7 +86,7 @@ static bool read_field(const struct reader *r, const char *member, const char *k
 static bool read_fields(const struct reader *r, const json_t *object, const char *member,
                         struct sl_fields *to)
 {
-    json_t *fields = json_object_get(object, member), *j;
+    json_t *fields = member_of(object, member), *j;
     const char *key;
 
     if (fields == NULL)
@@ -94,12 +111,12 @@ static bool read_fields(const struct reader *r, const json_t *object, const char
 static bool read_names(const struct reader *r, const json_t *object, const char *member,
                        struct sl_fields *to)
 {
-    const json_t *list = json_object_get(object, member);
+    const json_t *list = member_of(object, member);
 
     if (list == NULL)
         return true;
-    if (!json_is_array(list))
-        return bad(r, member, "is no array");
+    if (!json_is_array(list) || json_array_size(list) > MAX_FIELDS)
+        return bad(r, member, "is no array, or a long one");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *j = json_array_get(list, i);
         struct sl_str name = sl_str_of(json_string_value(j));
@@ -114,7 +131,7 @@ static bool read_names(const struct reader *r, const json_t *object, const char 
 static bool read_edit(const struct reader *r, const json_t *root, const char *member,
                       struct sl_edit *to)
 {
-    const json_t *j = json_object_get(root, member);
+    const json_t *j = member_of(root, member);
 
     if (j == NULL)
         return true;
@@ -125,7 +142,7 @@ static bool read_edit(const struct reader *r, const json_t *root, const char *me
 
 static bool read_vary(const struct reader *r, const json_t *cache)
 {
-    const json_t *list = json_object_get(cache, "vary");
+    const json_t *list = member_of(cache, "vary");
 
     r->v->vary.all = list == NULL;
     if (list == NULL)
@@ -143,7 +160,7 @@ static bool read_vary(const struct reader *r, const json_t *cache)
 
 static bool read_cache(const struct reader *r, const json_t *root)
 {
-    const json_t *cache = json_object_get(root, "cache"), *ttl;
+    const json_t *cache = member_of(root, "cache"), *ttl;
     double seconds;
 
     r->v->vary.all = true;
@@ -151,7 +168,7 @@ static bool read_cache(const struct reader *r, const json_t *root)
         return true;
     if (!json_is_object(cache))
         return bad(r, "cache", "is no object");
-    ttl = json_object_get(cache, "ttl");
+    ttl = member_of(cache, "ttl");
     if (ttl != NULL) {
         seconds = json_number_value(ttl);
         if (!json_is_number(ttl) || !(seconds >= 0 && seconds <= 1e9))
@@ -164,7 +181,7 @@ static bool read_cache(const struct reader *r, const json_t *root)
 
 static bool read_status(const struct reader *r, const json_t *root)
 {
-    const json_t *j = json_object_get(root, "status");
+    const json_t *j = member_of(root, "status");
 
     r->v->status = 403;
     if (j == NULL)
@@ -186,6 +203,18 @@ static bool read_action(const struct reader *r, const json_t *root)
     return true;
 }
 
+/* Cut between two characters, so that it stays UTF-8. */
+static struct sl_str cut(struct sl_str s)
+{
+    size_t n = MAX_REASON;
+
+    if (s.n <= MAX_REASON)
+        return s;
+    while (n > 0 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+        n--;
+    return sl_str_head(s, n);
+}
+
 static bool read_reply(const struct reader *r, const json_t *root)
 {
     struct sl_verdict *v = r->v;
@@ -195,6 +224,7 @@ static bool read_reply(const struct reader *r, const json_t *root)
     if (!read_action(r, root) || !read_cache(r, root) ||
         !read_string(r, root, "reason", &v->reason))
         return false;
+    v->reason = cut(v->reason);
     if (v->allow)
         return read_edit(r, root, "request", &v->request) &&
                read_edit(r, root, "response", &v->response);
@@ -207,9 +237,12 @@ enum sl_err sl_check_json_parse(struct sl_str body, struct sl_verdict **ret_verd
 {
     struct reader r = { .fault = fault };
     json_error_t error;
-    json_t *root = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = NULL;
     bool ok;
 
+    if (body.n > SL_CHECK_JSON_MAX)
+        return sl_fault_set(fault, SL_PROTOCOL, "bad reply: over %zu bytes", SL_CHECK_JSON_MAX);
+    root = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, &error);
     if (root == NULL)
         return sl_fault_set(fault, SL_PROTOCOL, "bad reply: not JSON, line %d column %d",
                             error.line, error.column);

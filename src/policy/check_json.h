@@ -5,7 +5,8 @@
  *
  * Strict where it decides, lenient where it does not: unknown members are ignored, a member of the
  * wrong type or a value that cannot be sent on (a field name that is no token, a status out of
- * range) makes the reply bad.  Fuzzed. Thread: any.
+ * range) makes the reply bad; null is as good as absent.  Reasons over 512 bytes are cut.  Fuzzed.
+ * Thread: any.
  */
 #ifndef SL_POLICY_CHECK_JSON_H
 #define SL_POLICY_CHECK_JSON_H
