@@ -5,6 +5,7 @@
  */
 #include "policy/check.h"
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -23,12 +24,15 @@ static const char *const class_names[] = {
 };
 static const char *const outcome_names[] = { "deny", "allow", "stale" };
 #define N_OUTCOMES SL_LEN(outcome_names)
+#define LOG_INTERVAL_US 1000000
 
 struct sl_check {
     struct sl_check_conf conf; /* strings owned */
     struct sl_verdict_cache *cache;
     struct sl_flights *flights;
     atomic_uint n_in_flight;
+    atomic_uint_fast64_t quiet_until_us; /* of the log of failures */
+    atomic_uint n_unlogged;              /* failures since its last line */
     struct sl_metric *duration, *in_flight, *shadow_denied;
     struct sl_metric *failures[SL_CHECK_CLASS_N][N_OUTCOMES];
 };
@@ -50,7 +54,7 @@ struct errand {
     struct sl_buf body;
     struct sl_fields fields; /* in the arena */
     struct sl_fetch *fetch;
-    uint64_t started_ms;
+    uint64_t started_us;
 };
 
 struct sl_ask {
@@ -119,6 +123,8 @@ struct sl_check *sl_check_new(const struct sl_check_conf *conf)
     c->flights =
         sl_flights_new(&(struct sl_flights_conf){ .ref = verdict_ref, .unref = verdict_unref });
     atomic_init(&c->n_in_flight, 0);
+    atomic_init(&c->quiet_until_us, 0);
+    atomic_init(&c->n_unlogged, 0);
     register_metrics(c);
     return c;
 }
@@ -153,6 +159,16 @@ bool sl_check_is_shadow(const struct sl_check *c)
     return c->conf.shadow;
 }
 
+void sl_check_report_shadow(const struct sl_check *c, const struct sl_question *q,
+                            const struct sl_verdict *v)
+{
+    if (v->allow)
+        return;
+    sl_metric_add(c->shadow_denied, 1);
+    sl_log(SL_LOG_INFO, "check %s (shadow): would deny %.*s: %.*s", c->conf.name,
+           SL_FMT(q->facts->host), SL_FMT(v->reason));
+}
+
 struct sl_verdict *sl_check_cached(struct sl_check *c, const struct sl_question *q, uint64_t now_ms)
 {
     return sl_verdict_cache_get(c->cache, q, now_ms, false);
@@ -167,18 +183,46 @@ static void keep(struct sl_check *c, const struct sl_question *q, struct sl_verd
                          ttl < c->conf.max_ttl_ms ? ttl : c->conf.max_ttl_ms);
 }
 
+/* Whether this failure is the one that may be logged now: one line a second is enough of a service
+ * that is down, and every failure counts in the metrics all the same. */
+static bool may_log(struct sl_check *c)
+{
+    uint64_t now = sl_mono_us();
+    uint_fast64_t until = atomic_load_explicit(&c->quiet_until_us, memory_order_relaxed);
+
+    if (now >= until &&
+        atomic_compare_exchange_strong_explicit(&c->quiet_until_us, &until, now + LOG_INTERVAL_US,
+                                                memory_order_relaxed, memory_order_relaxed))
+        return true;
+    atomic_fetch_add_explicit(&c->n_unlogged, 1, memory_order_relaxed);
+    return false;
+}
+
+static void report_failure(struct sl_check *c, enum sl_check_class cls, enum sl_on_error outcome,
+                           const char *why)
+{
+    unsigned n;
+
+    sl_metric_add(c->failures[cls][outcome], 1);
+    if (!may_log(c))
+        return;
+    n = atomic_exchange_explicit(&c->n_unlogged, 0, memory_order_relaxed);
+    sl_log(SL_LOG_WARN, "check %s: %s: %s; outcome: %s (%u more failures since the last line)",
+           c->conf.name, class_names[cls], why, outcome_names[outcome], n);
+}
+
 /* What a failure means: promise 2, deny unless the configuration names this class. */
 static struct sl_verdict *failed(struct sl_check *c, const struct sl_question *q,
-                                 enum sl_check_class cls, uint64_t now_ms)
+                                 enum sl_check_class cls, const char *why)
 {
     enum sl_on_error outcome = c->conf.on_error[cls];
     struct sl_verdict *v = NULL;
 
     if (outcome == SL_ON_ERROR_STALE)
-        v = sl_verdict_cache_get(c->cache, q, now_ms, true);
+        v = sl_verdict_cache_get(c->cache, q, 0, true);
     if (outcome == SL_ON_ERROR_STALE && v == NULL)
         outcome = SL_ON_ERROR_DENY;
-    sl_metric_add(c->failures[cls][outcome], 1);
+    report_failure(c, cls, outcome, why);
     if (v != NULL)
         return v;
     v = sl_verdict_new();
@@ -187,12 +231,6 @@ static struct sl_verdict *failed(struct sl_check *c, const struct sl_question *q
     v->status = 503;
     v->reason = sl_arena_printf(&v->arena, "check unavailable");
     return v;
-}
-
-static void report_failure(const struct sl_check *c, enum sl_check_class cls, const char *why)
-{
-    sl_log(SL_LOG_WARN, "check %s: %s: %s; outcome: %s", c->conf.name, class_names[cls], why,
-           outcome_names[c->conf.on_error[cls]]);
 }
 
 /* -- a worker's client
@@ -265,31 +303,27 @@ static struct sl_verdict *read_verdict(struct errand *e, const struct sl_fetch_r
                                        const struct sl_fault *fault)
 {
     struct sl_check *c = e->client->check;
-    uint64_t now = sl_loop_now_ms(e->client->loop);
     struct sl_fault bad = { 0 };
     struct sl_verdict *v = NULL;
-    enum sl_check_class cls;
 
     if (reply != NULL && reply->status != 200)
         sl_fault_set(&bad, SL_PROTOCOL, "bad reply: status %u", reply->status);
     else if (reply != NULL && sl_check_json_parse(reply->body, &v, &bad) == SL_OK) {
-        keep(c, e->question, v, now);
+        keep(c, e->question, v, sl_loop_now_ms(e->client->loop));
         return v;
     }
     if (reply != NULL)
         fault = &bad;
-    cls = class_of(fault->err);
-    report_failure(c, cls, fault->text[0] != '\0' ? fault->text : sl_err_text(fault->err));
-    return failed(c, e->question, cls, now);
+    return failed(c, e->question, class_of(fault->err),
+                  fault->text[0] != '\0' ? fault->text : sl_err_text(fault->err));
 }
 
 static void on_fetched(void *arg, const struct sl_fetch_reply *reply, const struct sl_fault *fault)
 {
     struct errand *e = arg;
-    uint64_t now = sl_loop_now_ms(e->client->loop);
 
     e->fetch = NULL;
-    sl_metric_observe_us(e->client->check->duration, (now - e->started_ms) * 1000);
+    sl_metric_observe_us(e->client->check->duration, sl_mono_us() - e->started_us);
     land(e, read_verdict(e, reply, fault));
 }
 
@@ -299,9 +333,7 @@ static void send_errand(struct sl_check_client *client, const struct sl_question
     struct sl_check *c = client->check;
     struct errand *e = sl_zalloc(sizeof(*e));
 
-    *e = (struct errand){ .client = client,
-                          .flight = flight,
-                          .started_ms = sl_loop_now_ms(client->loop) };
+    *e = (struct errand){ .client = client, .flight = flight, .started_us = sl_mono_us() };
     sl_list_add(&client->errands, &e->in_client);
     e->question = sl_question_copy(q, &e->arena);
     sl_question_document(q, &e->body);
@@ -331,8 +363,7 @@ static void lead(struct sl_check_client *client, const struct sl_question *q,
         return;
     }
     atomic_fetch_sub_explicit(&c->n_in_flight, 1, memory_order_relaxed);
-    report_failure(c, SL_CHECK_OVERLOAD, "too many questions in flight");
-    sl_flight_land(&flight, failed(c, q, SL_CHECK_OVERLOAD, sl_loop_now_ms(client->loop)));
+    sl_flight_land(&flight, failed(c, q, SL_CHECK_OVERLOAD, "too many questions in flight"));
 }
 
 /* -- asking
@@ -374,14 +405,6 @@ void sl_ask_cancel(struct sl_ask **ask)
     sl_free(a);
 }
 
-static void report_shadow(const struct sl_check *c, const struct sl_question *q,
-                          const struct sl_verdict *v)
-{
-    sl_metric_add(c->shadow_denied, 1);
-    sl_log(SL_LOG_INFO, "check %s (shadow): would deny %.*s: %.*s", c->conf.name,
-           SL_FMT(q->facts->host), SL_FMT(v->reason));
-}
-
 static void on_landed(void *arg, void *result)
 {
     struct sl_ask *a = arg;
@@ -394,8 +417,6 @@ static void on_landed(void *arg, void *result)
         join(a);
         return;
     }
-    if (a->client->check->conf.shadow && !v->allow)
-        report_shadow(a->client->check, a->question, v);
     sl_free(a);
     done(to, v);
 }

@@ -41,7 +41,7 @@ struct sl_check_conf {
     uint32_t timeout_ms;     /**< connecting included */
     enum sl_on_error on_error[SL_CHECK_CLASS_N];
     uint32_t max_in_flight; /**< in the whole process; over it: overload */
-    bool shadow;            /**< ask, log and count, but allow */
+    bool shadow;            /**< ask, log and count, but do not enforce (policy/gate.h) */
     uint64_t ttl_ms;        /**< when the reply names none */
     uint64_t max_ttl_ms;
     uint32_t cache_entries;
@@ -53,6 +53,9 @@ void sl_check_free(struct sl_check **check);
 const char *sl_check_name(const struct sl_check *check);
 bool sl_check_has_phase(const struct sl_check *check, enum sl_phase phase);
 bool sl_check_is_shadow(const struct sl_check *check);
+/** Logs and counts what a check in shadow mode would have denied; nothing when it allows. */
+void sl_check_report_shadow(const struct sl_check *check, const struct sl_question *q,
+                            const struct sl_verdict *verdict);
 
 /** A verdict from the cache, with a reference for the caller, or NULL. */
 struct sl_verdict *sl_check_cached(struct sl_check *check, const struct sl_question *q,

@@ -1,7 +1,7 @@
 /* gate.c -- an ask walks its rule's checks: cache, else question, then the next.
  *
- * Invariant: while an ask waits, checks before `at` have allowed and their verdicts are in the
- * ruling.
+ * Invariant: while an ask waits, checks before walk.at have allowed and their verdicts are in the
+ * walk, which holds its references.
  */
 #include "policy/gate.h"
 
@@ -24,10 +24,22 @@ struct sl_gate {
     struct sl_check_client **clients; /* one a check */
 };
 
-struct sl_gate_ask {
-    struct sl_gate_ask_conf conf;
+struct shadow {
+    const struct sl_check *check;
+    struct sl_verdict *verdict;
+};
+
+/* How far along its checks a rule has been followed. */
+struct walk {
     struct sl_ruling ruling;
     uint32_t at; /* the check being asked */
+    uint32_t n_shadows;
+    struct shadow shadows[SL_GATE_MAX_CHECKS]; /* what checks in shadow mode said */
+};
+
+struct sl_gate_ask {
+    struct sl_gate_ask_conf conf;
+    struct walk walk;
     struct sl_ask *ask;
     struct sl_task known; /* posted when the cache knew it all: the loop reports, as always */
     uint64_t started_us;
@@ -35,7 +47,7 @@ struct sl_gate_ask {
     void *arg;
 };
 
-enum walk { WALK_ALLOWED, WALK_DENIED, WALK_MUST_ASK };
+enum progress { WALK_ENDED, WALK_MUST_ASK };
 
 static sl_ask_fn on_asked;
 static void on_known(void *arg);
@@ -155,24 +167,33 @@ static bool phrase(const struct sl_gate_ask_conf *conf, const struct sl_check *c
     return true;
 }
 
-/* Adds a verdict; false when it denies. */
-static bool add_verdict(struct sl_ruling *r, const struct sl_check *check, struct sl_verdict *v)
+static struct sl_check *check_at(const struct sl_gate_ask_conf *conf, uint32_t at)
 {
-    bool allow = v->allow || sl_check_is_shadow(check);
-
-    r->verdicts[r->n_verdicts++] = v;
-    r->decider = check;
-    r->action = allow ? SL_ACTION_ALLOW : SL_ACTION_DENY;
-    return allow;
+    return conf->gate->policy->checks[conf->rule->checks[at]];
 }
 
-/* Walks on from *at as far as the cache answers. */
-static enum walk walk(const struct sl_gate_ask_conf *conf, uint32_t *at, struct sl_ruling *r)
+/* Adds a verdict; false when it denies.  Of a check in shadow mode nothing takes effect. */
+static bool add_verdict(struct walk *w, const struct sl_check *check, struct sl_verdict *v)
+{
+    struct sl_ruling *r = &w->ruling;
+
+    if (sl_check_is_shadow(check)) {
+        w->shadows[w->n_shadows++] = (struct shadow){ .check = check, .verdict = v };
+        return true;
+    }
+    r->verdicts[r->n_verdicts++] = v;
+    r->decider = check;
+    r->action = v->allow ? SL_ACTION_ALLOW : SL_ACTION_DENY;
+    return v->allow;
+}
+
+/* Goes on as far as the cache answers. */
+static enum progress walk_on(const struct sl_gate_ask_conf *conf, struct walk *w)
 {
     const struct sl_gate *g = conf->gate;
 
-    for (; *at < conf->rule->n_checks; (*at)++) {
-        struct sl_check *check = g->policy->checks[conf->rule->checks[*at]];
+    for (; w->at < conf->rule->n_checks; w->at++) {
+        struct sl_check *check = check_at(conf, w->at);
         struct sl_verdict *v;
 
         if (!phrase(conf, check))
@@ -180,40 +201,57 @@ static enum walk walk(const struct sl_gate_ask_conf *conf, uint32_t *at, struct 
         v = sl_check_cached(check, conf->question, sl_loop_now_ms(g->loop));
         if (v == NULL)
             return WALK_MUST_ASK;
-        if (r->cache == SL_CACHE_NONE)
-            r->cache = SL_CACHE_HIT;
-        if (!add_verdict(r, check, v))
-            return WALK_DENIED;
+        if (w->ruling.cache == SL_CACHE_NONE)
+            w->ruling.cache = SL_CACHE_HIT;
+        if (!add_verdict(w, check, v))
+            return WALK_ENDED;
     }
-    return WALK_ALLOWED;
+    return WALK_ENDED;
 }
 
-static struct sl_ruling ruling_of(const struct sl_rule *rule)
+static struct walk walk_of(const struct sl_rule *rule)
 {
-    return (struct sl_ruling){ .action = SL_ACTION_ALLOW, .rule = rule };
+    return (struct walk){ .ruling = { .action = SL_ACTION_ALLOW, .rule = rule } };
+}
+
+static void walk_fini(struct walk *w)
+{
+    sl_ruling_fini(&w->ruling);
+    for (; w->n_shadows > 0; w->n_shadows--)
+        sl_verdict_unref(&w->shadows[w->n_shadows - 1].verdict);
+}
+
+/* The ruling is the caller's; only a walk that led to one is reported. */
+static struct sl_ruling walk_end(struct walk *w, const struct sl_question *q)
+{
+    struct sl_ruling r = w->ruling;
+
+    for (uint32_t i = 0; i < w->n_shadows; i++)
+        sl_check_report_shadow(w->shadows[i].check, q, w->shadows[i].verdict);
+    w->ruling.n_verdicts = 0;
+    walk_fini(w);
+    return r;
 }
 
 bool sl_gate_try(const struct sl_gate_ask_conf *conf, struct sl_ruling *ret_ruling)
 {
-    struct sl_ruling r = ruling_of(conf->rule);
-    uint32_t at = 0;
+    struct walk w = walk_of(conf->rule);
 
-    if (walk(conf, &at, &r) == WALK_MUST_ASK) {
-        sl_ruling_fini(&r);
+    if (walk_on(conf, &w) == WALK_MUST_ASK) {
+        walk_fini(&w);
         return false;
     }
-    *ret_ruling = r;
+    *ret_ruling = walk_end(&w, conf->question);
     return true;
 }
 
 static void finish(struct sl_gate_ask *a)
 {
-    struct sl_ruling r = a->ruling;
+    struct sl_ruling r = walk_end(&a->walk, a->conf.question);
     sl_gate_fn *done = a->done;
     void *arg = a->arg;
 
     r.check_us = sl_mono_us() - a->started_us;
-    a->ruling.n_verdicts = 0;
     sl_gate_ask_cancel(&a);
     done(arg, &r);
 }
@@ -222,8 +260,9 @@ static void ask_at(struct sl_gate_ask *a)
 {
     struct sl_gate *g = a->conf.gate;
 
-    a->ruling.cache = SL_CACHE_MISS;
-    a->ask = sl_ask_start(g->clients[a->conf.rule->checks[a->at]], a->conf.question, on_asked, a);
+    a->walk.ruling.cache = SL_CACHE_MISS;
+    a->ask =
+        sl_ask_start(g->clients[a->conf.rule->checks[a->walk.at]], a->conf.question, on_asked, a);
 }
 
 struct sl_gate_ask *sl_gate_ask_start(const struct sl_gate_ask_conf *conf, sl_gate_fn *done,
@@ -232,12 +271,12 @@ struct sl_gate_ask *sl_gate_ask_start(const struct sl_gate_ask_conf *conf, sl_ga
     struct sl_gate_ask *a = sl_zalloc(sizeof(*a));
 
     *a = (struct sl_gate_ask){ .conf = *conf,
-                               .ruling = ruling_of(conf->rule),
+                               .walk = walk_of(conf->rule),
                                .known = { .fn = on_known, .arg = a },
                                .started_us = sl_mono_us(),
                                .done = done,
                                .arg = arg };
-    if (walk(conf, &a->at, &a->ruling) == WALK_MUST_ASK)
+    if (walk_on(conf, &a->walk) == WALK_MUST_ASK)
         ask_at(a);
     else
         sl_task_post(conf->gate->loop, &a->known);
@@ -253,22 +292,21 @@ void sl_gate_ask_cancel(struct sl_gate_ask **ask)
     *ask = NULL;
     sl_ask_cancel(&a->ask);
     sl_task_cancel(a->conf.gate->loop, &a->known);
-    sl_ruling_fini(&a->ruling);
+    walk_fini(&a->walk);
     sl_free(a);
 }
 
 static void on_asked(void *arg, struct sl_verdict *verdict)
 {
     struct sl_gate_ask *a = arg;
-    const struct sl_check *check = a->conf.gate->policy->checks[a->conf.rule->checks[a->at]];
 
     a->ask = NULL;
-    if (!add_verdict(&a->ruling, check, verdict)) {
+    if (!add_verdict(&a->walk, check_at(&a->conf, a->walk.at), verdict)) {
         finish(a);
         return;
     }
-    a->at++;
-    if (walk(&a->conf, &a->at, &a->ruling) == WALK_MUST_ASK)
+    a->walk.at++;
+    if (walk_on(&a->conf, &a->walk) == WALK_MUST_ASK)
         ask_at(a);
     else
         finish(a);

@@ -33,7 +33,8 @@ struct sl_ruling {
     enum sl_action action;      /**< ALLOW, DENY, REFUSE or TUNNEL; CHECK: ask */
     const struct sl_rule *rule; /**< lives as the policy */
     struct sl_verdict
-        *verdicts[SL_GATE_MAX_CHECKS]; /**< of the checks asked; the last one denies when DENY */
+        *verdicts[SL_GATE_MAX_CHECKS]; /**< of the checks asked, but for those in shadow mode; the
+                                          last one denies when DENY */
     uint32_t n_verdicts;
     const struct sl_check *decider; /**< the check that decided; NULL: the rule did */
     enum sl_cache_use cache;
