@@ -1,0 +1,508 @@
+"""A life of the process: start, reload, rotate, drain; and the commands around it."""
+import json
+import re
+import signal
+import socket
+import stat
+import threading
+
+import pytest
+
+from harness import http1, waiting
+from harness.check_service import CheckService, deny
+from harness.client import request
+from harness.origin import Origin, echo
+from harness.process import merged
+
+
+@pytest.fixture
+def held(servers, pki):
+    """An origin that answers /slow only once `held.go` is set."""
+    go = threading.Event()
+
+    def respond(asked):
+        if asked.target == "/slow":
+            assert go.wait(30)
+        return echo(asked)
+
+    origin = servers(Origin(respond, tls=pki.server_context()))
+    origin.go = go
+    yield origin
+    go.set()
+
+
+def send_slow(client):
+    client.send(request("GET", "/slow", client.authority))
+
+
+# -- draining ------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_sigterm_lets_exchanges_finish(sluice, held, tunnel, host):
+    proxy = sluice({"shutdown_grace": "20s"})
+    client, idle = tunnel(proxy, host, held.port), tunnel(proxy, host, held.port)
+    assert idle.get("/").status == 200
+    send_slow(client)
+    held.wait_requests(2)
+    proxy.process.send_signal(signal.SIGTERM)
+    assert idle.is_closed()
+    with pytest.raises(ConnectionError):
+        waiting.until(lambda: socket.create_connection(("127.0.0.1", proxy.port), 1).close(),
+                      "refusal of new connections")
+    assert proxy.process.poll() is None
+    held.go.set()
+    answer = client.read()
+    assert answer.status == 200 and answer.get("connection") == "close"
+    assert client.is_closed()
+    assert proxy.process.wait(20) == 0
+    assert proxy.log(target="/slow")["status"] == 200
+
+
+def test_readyz_says_no_while_draining(sluice, held, tunnel, host):
+    proxy = sluice({"shutdown_grace": "20s"})
+    assert proxy.look("/readyz")[0] == 200
+    client = tunnel(proxy, host, held.port)
+    send_slow(client)
+    held.wait_requests(1)
+    proxy.process.send_signal(signal.SIGTERM)
+    waiting.until(lambda: proxy.look("/readyz")[0] == 503, "503 of /readyz")
+    assert proxy.look("/healthz")[0] == 200
+    held.go.set()
+    assert client.read().status == 200
+
+
+def test_the_grace_ends(sluice, held, tunnel, host):
+    proxy = sluice({"shutdown_grace": "200ms"})
+    client = tunnel(proxy, host, held.port)
+    send_slow(client)
+    held.wait_requests(1)
+    assert proxy.stop(seconds=10) == 0
+    assert client.is_closed()
+
+
+def test_a_second_signal_stops_at_once(sluice, held, tunnel, host):
+    proxy = sluice({"shutdown_grace": "1h"})
+    client = tunnel(proxy, host, held.port)
+    send_slow(client)
+    held.wait_requests(1)
+    proxy.process.send_signal(signal.SIGTERM)
+    waiting.until(lambda: proxy.look("/readyz")[0] == 503, "the drain")
+    proxy.process.send_signal(signal.SIGTERM)
+    assert proxy.process.wait(10) in (0, 1)
+    assert client.is_closed()
+
+
+def test_sigint_is_as_sigterm(sluice):
+    assert sluice().stop(signal.SIGINT) == 0
+
+
+# -- reloading -----------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_reload_changes_the_rules_and_drops_nobody(sluice, surroundings, origin, tunnel, host):
+    proxy = sluice()
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/").status == 200
+    proxy.reload(merged(surroundings, {"rules": [{"when": "any", "do": "deny"}]}))
+    assert client.get("/").status == 403
+    assert tunnel(proxy, host, origin.port).get("/").status == 403
+    proxy.reload(surroundings)
+    assert client.get("/").status == 200
+
+
+def test_an_exchange_keeps_the_rules_it_began_with(sluice, surroundings, held, tunnel, host):
+    proxy = sluice()
+    client = tunnel(proxy, host, held.port)
+    send_slow(client)
+    held.wait_requests(1)
+    proxy.reload({**surroundings, "default": "deny"})
+    held.go.set()
+    assert client.read().status == 200
+    assert client.get("/").status == 403
+
+
+def test_a_bad_file_leaves_the_old_one_in_force(sluice, origin, tunnel, host):
+    proxy = sluice({"rules": [{"when": "path /no", "do": "deny"}]})
+    client = tunnel(proxy, host, origin.port)
+    proxy.file.write_text("rules: [\n")
+    said = proxy.reload()
+    assert "sluice.yaml:" in said and "failed" in said
+    assert [client.get("/no").status, client.get("/yes").status] == [403, 200]
+
+
+def test_reload_reads_host_lists_again(sluice, origin, tunnel, host, tmp_path):
+    listed = tmp_path / "list"
+    listed.write_text("other.test\n")
+    proxy = sluice({"rules": [{"when": f"host in {listed}", "do": "deny"}]})
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/").status == 200
+    listed.write_text(f"{host}\n")
+    proxy.reload()
+    assert client.get("/").status == 403
+
+
+def test_reload_changes_checks(sluice, surroundings, servers, check, origin, tunnel, host):
+    other = servers(CheckService(lambda q: deny(reason="the new one")))
+    proxy = sluice(check.config())
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/").status == 200
+    proxy.reload({**surroundings, **other.config()})
+    answer = client.get("/")
+    assert answer.status == 403 and "the new one" in answer.text
+    assert len(check.questions) == 1
+
+
+def test_many_reloads_under_traffic(sluice, surroundings, origin, tunnel, host):
+    proxy = sluice()
+    stop = threading.Event()
+    statuses = set()
+
+    def use():
+        client = tunnel(proxy, host, origin.port)
+        while not stop.is_set():
+            statuses.add(client.get("/").status)
+
+    users = [threading.Thread(target=use) for _ in range(4)]
+    for user in users:
+        user.start()
+    for _ in range(10):
+        proxy.reload()
+    stop.set()
+    for user in users:
+        user.join(20)
+    assert statuses == {200}
+
+
+# -- logs ----------------------------------------------------------------------------------------
+
+
+def test_sigusr1_opens_the_log_anew(sluice, origin, tunnel, host):
+    proxy = sluice()
+    client = tunnel(proxy, host, origin.port)
+    client.get("/old")
+    proxy.log(target="/old")
+    old = proxy.access.with_suffix(".1")
+    proxy.access.rename(old)
+    proxy.process.send_signal(signal.SIGUSR1)
+    waiting.until(proxy.access.exists, "the new log file")
+    client.get("/new")
+    assert proxy.log(target="/new")
+    assert "/new" not in old.read_text() and "/old" not in proxy.access.read_text()
+
+
+@pytest.mark.smoke
+def test_a_full_log_device_stops_nothing_and_is_counted(sluice, origin, tunnel, host):
+    proxy = sluice({"log": {"access": "/dev/full"}})
+    client = tunnel(proxy, host, origin.port)
+    assert [client.get(f"/{i}").status for i in range(3)] == [200] * 3
+    waiting.until(lambda: proxy.metric("sluice_log_lines_dropped_total") >= 3, "lost lines counted")
+    assert proxy.wait_stderr("access log")
+
+
+def test_the_text_log_is_one_line_an_exchange(sluice, origin, tunnel, host):
+    proxy = sluice({"log": {"format": "text"}})
+    client = tunnel(proxy, host, origin.port)
+    client.ask("GET", "/a", [("X-Evil", "1")])
+    waiting.until(lambda: proxy.access.exists() and proxy.access.read_text().endswith("\n"), "a line")
+    line = proxy.access.read_text()
+    assert line.count("\n") == 1
+    assert f"GET https://{host}:{origin.port}/a 200 allow default" in line
+
+
+def test_the_log_on_stdout_and_off(sluice, origin, tunnel, host):
+    proxy = sluice({"log": {"access": "off"}})
+    assert tunnel(proxy, host, origin.port).get("/").status == 200
+    assert not proxy.access.exists()
+
+
+def test_the_log_line_has_every_field(sluice, check, origin, tunnel, host):
+    proxy = sluice(check.config())
+    client = tunnel(proxy, host, origin.port)
+    client.ask("POST", "/a?b=1", body=b"12345")
+    line = proxy.log(host=host)
+    fields = ("ts id client user listener method scheme host port target http status bytes_in "
+              "bytes_out duration_us verdict decided_by reason check_us cache leaf upstream_ip "
+              "upstream_reused tls_client tls_upstream opaque error").split()
+    assert list(line) == fields
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["ts"])
+    expected = {"client": "127.0.0.1", "user": None, "method": "POST", "scheme": "https",
+                "port": origin.port, "target": "/a?b=1", "http": "1.1", "status": 200,
+                "bytes_in": 5, "reason": None, "cache": "miss", "leaf": "forged",
+                "upstream_ip": "127.0.0.1", "upstream_reused": False, "tls_client": "TLSv1.3",
+                "tls_upstream": "TLSv1.3", "opaque": False, "error": None}
+    assert {k: line[k] for k in expected} == expected
+    assert line["bytes_out"] > 0 and line["duration_us"] >= line["check_us"] > 0
+
+
+def test_secrets_are_in_no_log(sluice, origin, tunnel, host):
+    proxy = sluice({"rules": [{"when": "path /no", "do": "deny"}], "log": {"level": "debug"}})
+    client = tunnel(proxy, host, origin.port)
+    secret = [("Authorization", "Bearer s3cret"), ("Cookie", "c=s3cret"), ("X-Key", "s3cret")]
+    client.get("/yes", secret)
+    client.ask("POST", "/no?q=s3cret", secret, b"s3cret")
+    proxy.log(target="/no")
+    assert "s3cret" not in proxy.access.read_text() + proxy.stderr
+
+
+# -- the admin address ---------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_admin_pages(proxy, origin, tunnel, host):
+    assert proxy.look("/healthz")[0] == proxy.look("/readyz")[0] == 200
+    status, pem = proxy.look("/ca.pem")
+    assert status == 200 and pem == proxy.ca.read_bytes()
+    assert b"PRIVATE" not in pem
+    assert proxy.look("/nothing")[0] == 404
+    assert b"metrics" in proxy.look("/")[1]
+
+
+def test_metrics_are_prometheus_text(sluice, check, origin, tunnel, host):
+    proxy = sluice(check.config())
+    tunnel(proxy, host, origin.port).get("/")
+    text = proxy.look("/metrics")[1].decode()
+    families = re.findall(r"^# TYPE (\S+) (counter|gauge|histogram)$", text, re.M)
+    names = {name for name, _ in families}
+    assert len(names) == len(families)
+    assert names >= {"sluice_requests_total", "sluice_check_failures_total",
+                     "sluice_check_duration_seconds", "sluice_leaf_cache_hits_total",
+                     "sluice_leaf_cache_misses_total", "sluice_forge_duration_seconds",
+                     "sluice_handshakes_total", "sluice_handshake_failures_total",
+                     "sluice_upstream_connections", "sluice_exchanges", "sluice_open_connections",
+                     "process_cpu_seconds_total", "process_resident_memory_bytes",
+                     "process_open_fds"}
+    for line in text.splitlines():
+        assert re.fullmatch(r"# (HELP|TYPE) .*|\w+(\{.*\})? [-+.eE0-9InfNa]+", line), line
+
+
+def test_gauges_return_to_zero(sluice, origin, tunnel, host):
+    proxy = sluice()
+    client = tunnel(proxy, host, origin.port)
+    client.get("/")
+    assert proxy.metric("sluice_open_connections") == 1
+    client.sock.close()
+    waiting.until(lambda: proxy.metric("sluice_open_connections") == 0, "no open connection")
+    assert proxy.metric("sluice_exchanges") == 0
+
+
+def test_a_profile(proxy):
+    status, profile = proxy.look("/debug/pprof/profile?seconds=1")
+    if status == 501:
+        pytest.skip("built without gperftools")
+    assert status == 200 and len(profile) >= 40
+    assert int.from_bytes(profile[:8], "little") == 0
+
+
+def test_admin_refuses_other_hosts(proxy):
+    assert proxy.look("/metrics", {"Host": "evil.example"})[0] == 421
+
+
+def test_admin_on_a_unix_socket(sluice, tmp_path):
+    path = tmp_path / "admin.sock"
+    sluice({"admin": {"address": f"unix:{path}"}})
+    sock = socket.socket(socket.AF_UNIX)
+    waiting.until(path.exists, "the socket")
+    with sock:
+        sock.connect(str(path))
+        sock.sendall(request("GET", "/healthz", "x", [("Connection", "close")]))
+        assert http1.read_response(http1.Reader(sock)).status == 200
+
+
+def test_admin_survives_garbage(proxy):
+    address = proxy.admin.rsplit(":", 1)
+    for garbage in (b"\x00\xff\r\n\r\n", b"GET /" + b"x" * 100000, b"POST / HTTP/1.1\r\n\r\n"):
+        with socket.create_connection((address[0], int(address[1])), 10) as sock:
+            try:
+                sock.sendall(garbage)
+                sock.shutdown(socket.SHUT_WR)
+                http1.Reader(sock).rest()
+            except ConnectionError:
+                pass
+    assert proxy.look("/healthz")[0] == 200
+
+
+# -- start-up ------------------------------------------------------------------------------------
+
+
+def test_an_address_in_use_is_exit_1(sluice, cli, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        done = cli("run", "--listen", f"127.0.0.1:{port}", "--state-dir", tmp_path / "s", "--set",
+                   "admin.address=off")
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr and "in use" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+@pytest.mark.parametrize("arguments", [["run", "--nonsense"], ["nonsense"], ["run", "-c"],
+                                       ["run", "extra"], ["explain"], ["ca"], ["ca", "nonsense"],
+                                       ["ca", "export", "--format", "jks"]])
+def test_a_wrong_command_line_is_exit_2(cli, arguments):
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("sluice: ") and done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["--help"], ["run", "--help"], ["ca", "--help"],
+                                       ["version"], ["--version"], ["help", "keys"]])
+def test_help_is_on_stdout(cli, arguments):
+    done = cli(*arguments)
+    assert (done.returncode, done.stderr) == (0, "") and len(done.stdout) > 10
+
+
+WRONG = {
+    "unknown key": ("listen:\n  - x\n", "1:1"),
+    "unknown key below": ("intercept:\n  leaf_kye: rsa-2048\n", "2:3"),
+    "wrong word": ("intercept:\n  leaf_key: dsa\n", "2:13"),
+    "wrong type": ("workers: many\n", "1:10"),
+    "out of range": ("limits:\n  header_count: 0\n", "2:17"),
+    "bad duration": ("shutdown_grace: 30 parsecs\n", "1:17"),
+    "bad size": ("limits:\n  header_bytes: 64 furlongs\n", "2:17"),
+    "bad cidr": ("upstream:\n  allow_addresses: [10.0.0.0/33]\n", "2:21"),
+    "bad address": ("listeners:\n  - address: nowhere\n", "2:14"),
+    "bad expression": ("rules:\n  - {when: \"hos x\", do: deny}\n", "2:13"),
+    "expression ends early": ("rules:\n  - when: host x and\n    do: deny\n", "2:"),
+    "bad regex": ("rules:\n  - when: path ~ /(/\n    do: deny\n", "2:"),
+    "unknown check": ("rules:\n  - {when: any, do: [check nobody]}\n", "2:"),
+    "check without url": ("checks:\n  - name: x\n", "2:"),
+    "twice": ("workers: 1\nworkers: 2\n", "2:1"),
+    "not yaml": ("rules: [\n", ""),
+    "tab": ("limits:\n\tconnections: 1\n", "2:"),
+    "later version": ("upstream:\n  parent: http://x:1\n", "2:3"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_file_is_exit_78_with_its_place(cli, tmp_path, case):
+    text, place = WRONG[case]
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    for done in (cli("check-config", "-c", path),
+                 cli("run", "-c", path, "--state-dir", tmp_path / "state")):
+        assert done.returncode == 78
+        assert re.search(rf"wrong\.yaml:{place}(:|\d)", done.stderr), done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_misspelt_key_gets_a_hint(cli, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("upstream:\n  conect_timeout: 1s\n")
+    assert "connect_timeout" in cli("check-config", "-c", path).stderr
+
+
+def test_a_file_that_is_not_there_is_exit_78(cli, tmp_path):
+    done = cli("check-config", "-c", tmp_path / "nowhere.yaml")
+    assert done.returncode == 78 and "nowhere.yaml" in done.stderr
+
+
+def test_a_right_file_is_exit_0(cli, tmp_path):
+    path = tmp_path / "right.yaml"
+    path.write_text("workers: 1\nrules:\n  - {when: any, do: deny}\n")
+    done = cli("check-config", "-c", path, "--state-dir", tmp_path / "state")
+    assert done.returncode == 0, done.stderr
+
+
+def test_settings_of_the_command_line_rule(sluice, origin, tunnel, host):
+    proxy = sluice({"default": "allow"}, "--set", "default=deny")
+    assert tunnel(proxy, host, origin.port).get("/").status == 403
+
+
+def test_a_wrong_setting_is_exit_78(cli):
+    done = cli("check-config", "--set", "workers=lots")
+    assert done.returncode == 78 and "workers" in done.stderr
+
+
+# -- the authority's commands --------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_ca_init_show_export(cli, tmp_path, shell):
+    state = tmp_path / "state"
+    made = cli("ca", "init", "--state-dir", state, "--name", "My CA", "--days", "30")
+    assert made.returncode == 0, made.stderr
+    assert stat.S_IMODE((state / "ca.key").stat().st_mode) == 0o600
+    shown = cli("ca", "show", "--state-dir", state)
+    fingerprint = shell("openssl", "x509", "-in", state / "ca.pem", "-noout", "-fingerprint",
+                        "-sha256").stdout.strip().split("=")[1]
+    assert "My CA" in shown.stdout
+    assert fingerprint in shown.stdout.upper() or fingerprint.replace(":", "") in \
+        shown.stdout.upper()
+    assert cli("ca", "export", "--state-dir", state).stdout == (state / "ca.pem").read_text()
+    assert "PRIVATE" not in shown.stdout
+
+
+@pytest.mark.parametrize("form", ["der", "p12"])
+def test_ca_export_forms(cli, tmp_path, shell, form):
+    state, out = tmp_path / "state", tmp_path / f"ca.{form}"
+    assert cli("ca", "init", "--state-dir", state).returncode == 0
+    done = cli("ca", "export", "--state-dir", state, "--format", form, "-o", out)
+    assert done.returncode == 0, done.stderr
+    if form == "der":
+        read = shell("openssl", "x509", "-inform", "der", "-in", out, "-noout", "-subject")
+    else:
+        read = shell("openssl", "pkcs12", "-in", out, "-nokeys", "-passin", "pass:")
+        keys = shell("openssl", "pkcs12", "-in", out, "-nocerts", "-nodes", "-passin", "pass:")
+        assert "PRIVATE" not in keys.stdout
+    assert read.returncode == 0, read.stderr
+
+
+def test_ca_init_overwrites_only_by_force_and_keeps_a_copy(cli, tmp_path):
+    state = tmp_path / "state"
+    assert cli("ca", "init", "--state-dir", state).returncode == 0
+    first = (state / "ca.pem").read_bytes()
+    assert cli("ca", "init", "--state-dir", state).returncode == 1
+    assert (state / "ca.pem").read_bytes() == first
+    assert cli("ca", "init", "--state-dir", state, "--force").returncode == 0
+    assert (state / "ca.pem").read_bytes() != first
+    assert any(p.read_bytes() == first for p in state.iterdir() if p.name != "ca.pem")
+
+
+def test_an_expired_authority_says_so(cli, tmp_path, pki):
+    crt, key = tmp_path / "ca.pem", tmp_path / "ca.key"
+    bad = pki.faulty["expired.test"]
+    crt.write_bytes(bad[0].read_bytes())
+    key.write_bytes(bad[1].read_bytes())
+    key.chmod(0o600)
+    done = cli("check-config", "--set", f"ca.certificate={crt}", "--set", f"ca.key={key}")
+    assert done.returncode == 78
+    assert re.search("expired|no CA|not a CA", done.stderr)
+
+
+def test_a_key_of_another_authority_says_so(cli, tmp_path):
+    for name in ("one", "two"):
+        assert cli("ca", "init", "--state-dir", tmp_path / name).returncode == 0
+    done = cli("check-config", "--set", f"ca.certificate={tmp_path / 'one/ca.pem'}", "--set",
+               f"ca.key={tmp_path / 'two/ca.key'}")
+    assert done.returncode == 78 and "is not the key of" in done.stderr
+
+
+# -- explain -------------------------------------------------------------------------------------
+
+
+def test_explain_names_the_rule(cli, tmp_path, dns, host):
+    path = tmp_path / "c.yaml"
+    path.write_text("rules:\n  - {when: client 10.0.0.0/8 and method POST and header x-a b,"
+                    " do: deny, name: the-one, reason: because}\n"
+                    f"upstream: {{nameservers: ['{dns.address}']}}\n")
+    url = f"https://{host}/x?y"
+    done = cli("explain", url, "-c", path, "--client", "10.1.2.3", "--method", "POST", "--header",
+               "X-A: b")
+    assert done.returncode == 0, done.stderr
+    assert "the-one" in done.stdout and "because" in done.stdout and "deny" in done.stdout
+    other = cli("explain", url, "-c", path)
+    assert "allow" in other.stdout and "default" in other.stdout
+    assert not dns.heard_of(host)
+
+
+def test_explain_asks_the_check(cli, tmp_path, check, dns, host):
+    check.answer = lambda q: deny(reason="the check said so")
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps({**check.config(), "upstream": {"nameservers": [dns.address]}}))
+    done = cli("explain", f"https://{host}/x", "-c", path)
+    assert "the check said so" in done.stdout and "policy" in done.stdout, done.stderr
+    assert check.questions[0]["request"]["host"] == host
+    assert not dns.heard_of(host)
