@@ -7,17 +7,40 @@
 
 #define VIA_NAME "sluice"
 
+/* In the absolute form a default port is the same as none (RFC 9110 section 4.2.3). */
+static bool names_port(const struct sl_head *request)
+{
+    const struct sl_field *host = sl_fields_find(&request->fields, SL_FIELD_HOST);
+    struct sl_str rest;
+
+    if (request->is_absolute || host == NULL)
+        return false;
+    rest = sl_str_skip(host->value, sl_str_has_prefix(host->value, SL_STR("["))
+                                        ? sl_str_find(host->value, ']')
+                                        : 0);
+    return sl_str_find(rest, ':') < rest.n;
+}
+
+static bool is_same_port(const struct sl_client *client, const struct sl_head *request)
+{
+    if (request->port == client->connect_port)
+        return true;
+    return request->port == sl_scheme_port(request->scheme) && !names_port(request);
+}
+
 enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_head *request,
                                 struct sl_fault *fault)
 {
-    bool port_ok =
-        request->port == client->connect_port || request->port == sl_scheme_port(request->scheme);
+    struct sl_str scheme = client->tls_version != NULL ? SL_STR("https") : SL_STR("http");
 
     if (request->is_connect)
         return sl_fault_set(fault, SL_NOT_IMPLEMENTED, "CONNECT inside a tunnel");
     if (client->connect_host.n == 0)
         return SL_OK;
-    if (sl_str_eq(request->host, client->connect_host) && port_ok)
+    if (!sl_str_eq(request->scheme, scheme))
+        return sl_fault_set(fault, SL_MISDIRECTED, "%.*s inside %.*s", SL_FMT(request->scheme),
+                            SL_FMT(scheme));
+    if (sl_str_eq(request->host, client->connect_host) && is_same_port(client, request))
         return SL_OK;
     return sl_fault_set(fault, SL_MISDIRECTED, "host %.*s:%u, CONNECT %.*s:%u",
                         SL_FMT(request->host), request->port, SL_FMT(client->connect_host),
@@ -28,7 +51,8 @@ static bool is_websocket(const struct sl_head *h)
 {
     const struct sl_field *upgrade = sl_fields_find(&h->fields, SL_FIELD_UPGRADE);
 
-    return h->wants_upgrade && upgrade != NULL && sl_str_ieq(upgrade->value, SL_STR("websocket"));
+    return h->wants_upgrade && sl_str_eq(h->method, SL_STR("GET")) && upgrade != NULL &&
+           sl_str_ieq(upgrade->value, SL_STR("websocket"));
 }
 
 static void add_via(struct sl_head *head, const struct sl_head *received, struct sl_arena *arena)

@@ -14,8 +14,8 @@
 struct sl_client;
 
 /** One name per exchange: inside a tunnel the request's authority is that of the CONNECT (a Host
- * without port means the CONNECT's port).  SL_MISDIRECTED names both sides; CONNECT inside a tunnel
- * is SL_NOT_IMPLEMENTED. */
+ * without port means the CONNECT's port), and its scheme that of the connection.  SL_MISDIRECTED
+ * names both sides; CONNECT inside a tunnel is SL_NOT_IMPLEMENTED. */
 enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_head *request,
                                 struct sl_fault *fault) SL_MUST_USE;
 
