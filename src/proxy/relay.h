@@ -1,8 +1,7 @@
 /* relay.h -- bytes from one stream to another and back, unopened: tunnels and opaque protocols.
  *
- * Half-closes are passed on; once one direction has ended the other may go on, but for no longer than the
- * idle time-out without a byte.
- * Thread: the loop's.
+ * Half-closes are passed on; once one direction has ended the other may go on, but for no longer
+ * than the idle time-out without a byte. Thread: the loop's.
  */
 #ifndef SL_PROXY_RELAY_H
 #define SL_PROXY_RELAY_H
@@ -30,7 +29,8 @@ struct sl_relay_result {
     enum sl_err err;    /**< SL_OK when both sides ended properly */
 };
 
-/** Exactly once, from the loop, never from inside start; both streams are closed, the relay is gone. */
+/** Exactly once, from the loop, never from inside start; both streams are closed, the relay is
+ * gone. */
 typedef void sl_relay_fn(void *arg, const struct sl_relay_result *result);
 
 struct sl_relay *sl_relay_start(const struct sl_relay_conf *conf, sl_relay_fn *done, void *arg);
