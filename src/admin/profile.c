@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
 #if SL_HAVE_PROFILER
@@ -59,9 +61,24 @@ static void profiler_stop(void)
     ProfilerStop();
 }
 
+static void mask_signal(int how)
+{
+    sigset_t prof;
+
+    sigemptyset(&prof);
+    sigaddset(&prof, SIGPROF);
+    pthread_sigmask(how, &prof, NULL);
+}
+
 void sl_profile_register_thread(void)
 {
+    mask_signal(SIG_UNBLOCK);
     ProfilerRegisterThread();
+}
+
+void sl_profile_leave_to_threads(void)
+{
+    mask_signal(SIG_BLOCK);
 }
 
 #else
@@ -77,6 +94,10 @@ static void profiler_stop(void)
 }
 
 void sl_profile_register_thread(void)
+{
+}
+
+void sl_profile_leave_to_threads(void)
 {
 }
 
@@ -104,7 +125,7 @@ static enum sl_err make_file(char *path, size_t size, int *ret_fd, struct sl_fau
 /* Answers the file the profile goes to. */
 static enum sl_err begin(int *ret_fd, struct sl_fault *fault)
 {
-    char path[512];
+    char path[512] = "";
     bool started;
 
     if (make_file(path, sizeof(path), ret_fd, fault) != SL_OK)

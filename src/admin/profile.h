@@ -43,4 +43,8 @@ void sl_profile_cancel(struct sl_profile **profile);
 /** Each thread that is to appear in profiles calls it once, when it starts. */
 void sl_profile_register_thread(void);
 
+/** The main thread calls it before it starts others: the kernel hands the profiler's signal to the
+ * main thread wherever that takes it, and the profile would show nothing else. */
+void sl_profile_leave_to_threads(void);
+
 #endif

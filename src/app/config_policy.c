@@ -161,7 +161,7 @@ static enum sl_err make_check_on_error(struct maker *m, uint32_t index)
     const struct sl_yaml_node *node = m->config->check_items[index].on_error;
     enum sl_on_error *on_error = m->config->checks[index].on_error;
     enum sl_err err = SL_OK;
-    size_t class;
+    size_t class = 0;
 
     if (node->kind != SL_YAML_MAP) {
         err = parse_on_error(m, node, &on_error[0]);
@@ -253,10 +253,13 @@ static enum sl_err make_action(struct maker *m, const struct sl_yaml_node *node,
                                struct sl_rule *rule)
 {
     const struct sl_yaml_node *first = node->kind == SL_YAML_LIST ? node->first : node;
-    struct sl_str verb = first == NULL ? SL_STR("") : first->value, check = SL_STR("check");
+    struct sl_str check = SL_STR("check"), verb;
     uint32_t word;
     enum sl_err err;
 
+    if (first == NULL)
+        return bad_action(m, node);
+    verb = first->value;
     if (sl_value_word(verb, "allow|deny|refuse|tunnel", &word)) {
         rule->action = (enum sl_action)word;
         return first == node || first->next == NULL ? SL_OK : bad_action(m, node);

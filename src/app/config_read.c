@@ -153,7 +153,7 @@ static enum sl_err read_word(struct reader *r, const struct target *t)
 
 static enum sl_err read_words(struct reader *r, const struct target *t)
 {
-    uint32_t set = 0, place;
+    uint32_t set = 0, place = 0;
     const struct sl_yaml_node *first = t->node->kind == SL_YAML_LIST ? t->node->first : t->node;
 
     for (const struct sl_yaml_node *n = first; n != NULL; n = n->next) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "admin/admin.h"
+#include "admin/profile.h"
 #include "app/cmd.h"
 #include "app/config.h"
 #include "app/notify.h"
@@ -361,6 +362,7 @@ int sl_cmd_run(const struct sl_options *options)
     struct sl_reload_error error = { "" };
     enum sl_err err;
 
+    sl_profile_leave_to_threads();
     init(&d);
     err = sl_reload(&d, &error);
     if (err == SL_OK)

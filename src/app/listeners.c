@@ -70,6 +70,7 @@ static bool keep(struct sl_listeners *set, const struct sl_addr *addr, struct sl
     SL_LIST_FOREACH_SAFE (it, &set->active) {
         if (!sl_addr_eq(&at_link(it)->asked, addr))
             continue;
+        sl_assert(it != kept);
         sl_link_remove(it);
         sl_list_add(kept, it);
         return true;

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "admin/profile.h"
 #include "app/listeners.h"
 #include "base/mem.h"
 #include "io/loop.h"
@@ -117,6 +118,7 @@ static void *work(void *arg)
 {
     struct sl_worker *w = arg;
 
+    sl_profile_register_thread();
     sl_loop_run(w->loop);
     sl_proxy_free(&w->proxy);
     sl_chunk_drain();

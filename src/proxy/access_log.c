@@ -291,7 +291,7 @@ enum sl_err sl_access_log_new(const struct sl_access_log_conf *conf, struct sl_a
                               struct sl_fault *fault)
 {
     struct sl_access_log *log;
-    int fd;
+    int fd = NO_FD;
 
     if (open_sink(conf->path, &fd, fault) != SL_OK)
         return fault->err;
@@ -386,9 +386,9 @@ static char *copy_path(struct sl_access_log *log)
 
 void sl_access_log_reopen(struct sl_access_log *log)
 {
-    struct sl_fault fault;
+    struct sl_fault fault = { 0 };
     char *path = copy_path(log);
-    int fd;
+    int fd = NO_FD;
 
     if (open_sink(path, &fd, &fault) == SL_OK) {
         pthread_mutex_lock(&log->lock);
@@ -403,7 +403,7 @@ void sl_access_log_reopen(struct sl_access_log *log)
 enum sl_err sl_access_log_configure(struct sl_access_log *log,
                                     const struct sl_access_log_conf *conf, struct sl_fault *fault)
 {
-    int fd;
+    int fd = NO_FD;
 
     if (open_sink(conf->path, &fd, fault) != SL_OK)
         return fault->err;

@@ -47,6 +47,7 @@ void sl_conn_free(struct sl_conn **conn)
     if (c == NULL)
         return;
     *conn = NULL;
+    sl_conn_account_cut(c);
     sl_state_end(&sl_conn_table, &c->state);
     sl_timer_stop(&c->timer);
     sl_task_cancel(c->env->loop, &c->wake);
@@ -91,7 +92,7 @@ void sl_conn_drain(struct sl_conn *c)
 
 void sl_conn_go(struct sl_conn *c, enum sl_conn_state to)
 {
-    sl_state_go(&sl_conn_table, &c->state, to);
+    sl_state_go(&sl_conn_table, &c->state, (uint8_t)to);
 }
 
 void sl_conn_run(struct sl_conn *c)
@@ -130,6 +131,11 @@ void sl_conn_serve(struct sl_conn *c, struct sl_stream *stream, bool is_proxy)
         sl_h1_server_drain(c->server);
 }
 
+void sl_conn_arm(struct sl_conn *c, uint32_t ms)
+{
+    sl_timer_start(c->env->loop, &c->timer, ms, on_timer, c);
+}
+
 /* -- READ
  * -------------------------------------------------------------------------------------------------
  */
@@ -141,10 +147,10 @@ static void arm(struct sl_conn *c)
     bool idle = sl_h1_server_is_idle(c->server);
 
     if (idle)
-        sl_timer_start(c->env->loop, &c->timer, l->idle_timeout_ms, on_timer, c);
+        sl_conn_arm(c, l->idle_timeout_ms);
     else if (!sl_timer_is_armed(&c->timer) ||
              c->timer.due_ms > sl_loop_now_ms(c->env->loop) + l->header_timeout_ms)
-        sl_timer_start(c->env->loop, &c->timer, l->header_timeout_ms, on_timer, c);
+        sl_conn_arm(c, l->header_timeout_ms);
 }
 
 static void start_exchange(struct sl_conn *c, struct sl_http_stream *stream,
@@ -204,7 +210,7 @@ static void st_read(void *self)
         sl_conn_go(c, ST_ENDED);
 }
 
-/* Idle for too long, or a head that does not come to its end. */
+/* Idle for too long, a head that does not come to its end, an answer that is not taken. */
 static void on_timer(void *arg)
 {
     struct sl_conn *c = arg;

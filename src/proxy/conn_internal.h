@@ -44,14 +44,15 @@ struct sl_conn {
     uint8_t state;
     bool is_draining;
     struct sl_task wake;
-    struct sl_timer timer; /* of ST_READ: idle or head */
+    struct sl_timer timer; /* ST_READ: idle or head; ST_ANSWER: the client takes nothing */
     struct sl_arena arena; /* of the connection: target, SNI, ALPN */
 
     struct sl_h1_server *server;  /* ST_READ, ST_EXCHANGE, ST_DECIDE, ST_DIAL, ST_ANSWER */
     struct sl_exchange *exchange; /* ST_EXCHANGE */
 
     struct sl_http_stream *connect; /* the CONNECT, until it is answered */
-    char id[SL_ID_LEN + 1];         /* of the CONNECT, for its log line */
+    char id[SL_ID_LEN + 1]; /* of the CONNECT, for its log line; empty once that is written, or its
+                               exchanges have lines of their own */
     uint64_t start_us, start_mono_us;
     struct sl_facts facts;
     struct sl_question question;
@@ -77,10 +78,14 @@ extern const struct sl_state_table sl_conn_table;
 /** Advances as far as it goes; the connection may be gone afterwards. */
 void sl_conn_run(struct sl_conn *c);
 void sl_conn_go(struct sl_conn *c, enum sl_conn_state to);
+/** Ends the connection @a ms from now, unless c->timer is stopped or armed anew. */
+void sl_conn_arm(struct sl_conn *c, uint32_t ms);
 
 /** Begins with the CONNECT whose stream is in c->connect; its steps follow. */
 void sl_conn_connect(struct sl_conn *c, const struct sl_head *head);
 void sl_conn_st_answer(void *self);
+/** The line of a CONNECT that is cut short, if it is owed one. */
+void sl_conn_account_cut(struct sl_conn *c);
 /** Reads requests from @a stream from now on. */
 void sl_conn_serve(struct sl_conn *c, struct sl_stream *stream, bool is_proxy);
 

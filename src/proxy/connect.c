@@ -28,7 +28,7 @@ struct outcome {
     bool opaque;
 };
 
-static void account(const struct sl_conn *c, const struct outcome *o)
+static void account(struct sl_conn *c, const struct outcome *o)
 {
     struct sl_record r = { .start_us = c->start_us,
                            .id = c->id,
@@ -53,6 +53,34 @@ static void account(const struct sl_conn *c, const struct outcome *o)
     if (c->peer.addr.len != 0)
         r.upstream = &c->peer.addr;
     sl_account(c->env->conf->access_log, &r, &c->ruling);
+    c->id[0] = '\0';
+}
+
+/* A handed-over tunnel was allowed either by a rule that says tunnel, or as something opaque. */
+static void account_tunnel(struct sl_conn *c, const struct sl_relay_result *moved)
+{
+    account(c,
+            &(struct outcome){ .verdict = c->ruling.action == SL_ACTION_TUNNEL ? "tunnel" : "allow",
+                               .status = 200,
+                               .bytes_in = moved->bytes_in,
+                               .bytes_out = moved->bytes_out,
+                               .opaque = true });
+}
+
+void sl_conn_account_cut(struct sl_conn *c)
+{
+    struct sl_relay_result moved;
+
+    if (c->id[0] == '\0')
+        return;
+    if (c->fault.err == SL_OK)
+        sl_fault_set(&c->fault, SL_CANCELLED, "connection ended");
+    if (c->relay == NULL) {
+        account(c, &(struct outcome){ .verdict = "error", .status = c->connect == NULL ? 200 : 0 });
+        return;
+    }
+    sl_relay_count(c->relay, &moved);
+    account_tunnel(c, &moved);
 }
 
 /* -- answering the CONNECT
@@ -171,6 +199,7 @@ void sl_conn_st_answer(void *self)
     err = send_answer(c);
     if (err == SL_AGAIN) {
         c->connect->ops->want(c->connect, SL_WRITABLE);
+        sl_conn_arm(c, c->env->conf->limits.idle_timeout_ms);
         return;
     }
     if (err != SL_OK) {
@@ -203,15 +232,14 @@ static void dial_failed(struct sl_conn *c, const struct sl_fault *fault)
 {
     const char *verdict = fault->err == SL_BLOCKED_ADDRESS ? "deny" : "tunnel";
 
+    uint16_t status = c->connect != NULL ? (uint16_t)sl_err_http(fault->err) : 200;
+
     c->fault = *fault;
-    account(c, &(struct outcome){ .verdict = verdict,
-                                  .status =
-                                      c->connect != NULL ? (uint16_t)sl_err_http(fault->err) : 200,
-                                  .opaque = true });
     if (c->connect != NULL)
         answer_refused(c, fault->err);
     else
         sl_conn_go(c, ST_ENDED);
+    account(c, &(struct outcome){ .verdict = verdict, .status = status, .opaque = true });
 }
 
 static void on_dialled(void *arg, struct sl_stream *stream, const struct sl_peer *peer,
@@ -237,19 +265,13 @@ static void on_dialled(void *arg, struct sl_stream *stream, const struct sl_peer
     sl_conn_run(c);
 }
 
-/* A handed-over tunnel was allowed either by a rule that says tunnel, or as something opaque. */
 static void on_relayed(void *arg, const struct sl_relay_result *result)
 {
     struct sl_conn *c = arg;
 
     c->relay = NULL;
     c->fault.err = result->err;
-    account(c,
-            &(struct outcome){ .verdict = c->ruling.action == SL_ACTION_TUNNEL ? "tunnel" : "allow",
-                               .status = 200,
-                               .bytes_in = result->bytes_in,
-                               .bytes_out = result->bytes_out,
-                               .opaque = true });
+    account_tunnel(c, result);
     sl_conn_go(c, ST_ENDED);
     sl_conn_run(c);
 }
@@ -297,8 +319,8 @@ static void refuse(struct sl_conn *c)
     uint16_t status =
         c->ruling.rule->status != 0 ? c->ruling.rule->status : (uint16_t)sl_err_http(SL_DENIED);
 
-    account(c, &(struct outcome){ .verdict = "refuse", .status = status });
     answer_refused(c, SL_DENIED);
+    account(c, &(struct outcome){ .verdict = "refuse", .status = status });
 }
 
 static void decide(struct sl_conn *c)
@@ -410,6 +432,7 @@ static void serve_inside(struct sl_conn *c, const struct sl_intercept_result *r)
     c->client.sni = c->facts.sni;
     c->client.alpn = c->facts.alpn;
     c->client.leaf = r->leaf != NULL ? r->leaf : "none";
+    c->id[0] = '\0';
     sl_conn_serve(c, r->stream, false);
     sl_conn_go(c, ST_READ);
 }

@@ -78,14 +78,20 @@ void sl_relay_cancel(struct sl_relay **relay)
     sl_free(r);
 }
 
+void sl_relay_count(const struct sl_relay *r, struct sl_relay_result *ret_result)
+{
+    *ret_result =
+        (struct sl_relay_result){ .bytes_in = r->out.n_bytes, .bytes_out = r->back.n_bytes };
+}
+
 static void finish(struct sl_relay *r, enum sl_err err)
 {
-    struct sl_relay_result result = { .bytes_in = r->out.n_bytes,
-                                      .bytes_out = r->back.n_bytes,
-                                      .err = err };
+    struct sl_relay_result result;
     sl_relay_fn *done = r->done;
     void *arg = r->arg;
 
+    sl_relay_count(r, &result);
+    result.err = err;
     sl_relay_cancel(&r);
     done(arg, &result);
 }

@@ -34,6 +34,8 @@ struct sl_relay_result {
 typedef void sl_relay_fn(void *arg, const struct sl_relay_result *result);
 
 struct sl_relay *sl_relay_start(const struct sl_relay_conf *conf, sl_relay_fn *done, void *arg);
+/** How many bytes have passed so far; err is SL_OK. */
+void sl_relay_count(const struct sl_relay *relay, struct sl_relay_result *ret_result);
 /** Closes both streams. */
 void sl_relay_cancel(struct sl_relay **relay);
 

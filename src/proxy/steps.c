@@ -12,7 +12,7 @@
 
 static void go(struct sl_exchange *x, enum sl_exchange_state to)
 {
-    sl_state_go(&sl_exchange_table, &x->state, to);
+    sl_state_go(&sl_exchange_table, &x->state, (uint8_t)to);
 }
 
 /* -- failing
@@ -303,6 +303,7 @@ static void begin_send(struct sl_exchange *x)
 {
     struct sl_http_stream *up = x->lease.stream;
 
+    sl_assert(up != NULL);
     up->on_ready = on_ready;
     up->arg = x;
     begin_upload(x);

@@ -431,9 +431,9 @@ struct sl_leaf *sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
                               struct sl_fault *fault)
 {
     int64_t now = (int64_t)time(NULL);
-    struct subject subject;
+    struct subject subject = { 0 };
     struct sl_leaf *leaf;
-    struct key key;
+    struct key key = { 0 };
     enum sl_err err = read_subject(host, &subject, fault);
 
     if (err == SL_OK && sl_ca_not_after(ca) <= now)
