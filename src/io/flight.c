@@ -125,23 +125,37 @@ void sl_flight_cancel(struct sl_flight_wait **wait)
         sl_free(w);
 }
 
-void sl_flight_land(struct sl_flight **lead, void *result)
+/* One wait a time, so that the lock is never held for long however many there are.  Posted under
+ * the lock, since a cancel, and with it the end of the mailbox, then comes before or after. */
+static bool post_one(struct sl_flight *f, void *result)
 {
-    struct sl_flight *f = *lead;
     struct sl_flights *t = f->table;
-    struct sl_link *l;
+    struct sl_link *first;
 
-    *lead = NULL;
     pthread_mutex_lock(&t->lock);
-    sl_map_remove(&t->by_key, f->key);
-    while ((l = sl_list_pop(&f->waits)) != NULL) {
-        struct sl_flight_wait *w = SL_CONTAINER(l, struct sl_flight_wait, in_flight);
+    first = sl_list_pop(&f->waits);
+    if (first != NULL) {
+        struct sl_flight_wait *w = SL_CONTAINER(first, struct sl_flight_wait, in_flight);
 
         w->result = result == NULL ? NULL : t->conf.ref(result);
         w->state = POSTED;
         sl_mailbox_post(w->mailbox, &w->mail);
     }
     pthread_mutex_unlock(&t->lock);
+    return first != NULL;
+}
+
+void sl_flight_land(struct sl_flight **lead, void *result)
+{
+    struct sl_flight *f = *lead;
+    struct sl_flights *t = f->table;
+
+    *lead = NULL;
+    pthread_mutex_lock(&t->lock);
+    sl_map_remove(&t->by_key, f->key);
+    pthread_mutex_unlock(&t->lock);
+    while (post_one(f, result))
+        continue;
     if (result != NULL)
         t->conf.unref(result);
     sl_free((void *)(uintptr_t)f->key.p);

@@ -1,9 +1,8 @@
-/* leaf_cache.c -- shards; in each, entries by key and the flights (forges under way) by key.
+/* leaf_cache.c -- shards of entries by key; forges under way are flights (io/flight.h).
  *
- * Invariants: an entry is in its shard's map and in by_use, or gone.  A flight is in its shard's
- * map from its start until it is settled, unless its key is empty: then nobody may join and nothing
- * is kept.  A get waits in a flight's list, or its mail is posted: it passes from one to the other
- * under the shard's lock, so that a cancel always knows who frees it.
+ * Invariants: an entry is in its shard's map and in by_use, or gone.  A leaf is kept before its
+ * flight lands, and who leads a flight looks again: so a host is forged once however many ask. With
+ * an empty key a forge flies under a number of its own: nobody may join and nothing is kept.
  */
 #include "tls/leaf_cache.h"
 
@@ -16,8 +15,8 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "io/flight.h"
 #include "io/loop.h"
-#include "io/mailbox.h"
 #include "tls/ca.h"
 
 #define N_SHARDS 16u
@@ -41,44 +40,44 @@ struct entry {
 struct shard {
     pthread_mutex_t lock;
     struct sl_map entries;
-    struct sl_map flights;
     struct sl_link by_use; /* most recently used first */
 };
 
 struct sl_leaf_cache {
-    atomic_uint refs; /* the owner's, and one a get and a flight */
+    atomic_uint refs; /* the owner's, and one a get and a forge */
     uint32_t n_shards;
     uint32_t per_shard;
     struct sl_metric *hits;
     struct sl_metric *misses;
     struct sl_metric *forge_time;
+    struct sl_flights *flights;
+    atomic_uint_fast64_t n_gets; /* a number for each: shorter than any key */
     struct shard shards[N_SHARDS];
 };
 
-struct flight {
+/* What a forge ended in, for all who waited. */
+struct outcome {
+    atomic_uint refs;
+    struct sl_leaf *leaf; /* NULL: see fault */
+    struct sl_fault fault;
+};
+
+struct forge {
     struct sl_leaf_cache *cache;
-    struct shard *shard;
     struct sl_ca *ca;
     struct sl_leaf_keys *keys;
     struct sl_leaf_conf conf;
     struct key key;
     struct sl_str host;
-    struct sl_link waiting; /* of gets */
-    struct sl_leaf *leaf;
-    struct sl_fault fault;
+    struct sl_flight *flight;
 };
 
 struct sl_leaf_get {
-    struct sl_mail mail;
-    struct sl_link waiting;
     struct sl_leaf_cache *cache;
-    struct shard *shard;
-    struct sl_mailbox *mailbox;
-    sl_leaf_get_fn *done; /* NULL: cancelled after its mail was posted */
+    struct sl_flight_wait *wait;
+    sl_leaf_get_fn *done;
     void *arg;
-    struct sl_leaf *leaf;
-    bool forged;
-    struct sl_fault fault;
+    bool forged; /* by this very get */
 };
 
 /* -- keys and shards ----------------------------------------------------------------------------
@@ -184,6 +183,39 @@ static struct sl_leaf *look_up(struct shard *shard, const struct key *key,
     return sl_leaf_ref(e->leaf);
 }
 
+/* -- outcomes -----------------------------------------------------------------------------------
+ */
+
+/* Takes the reference to the leaf over. */
+static struct outcome *outcome_new(struct sl_leaf *leaf, const struct sl_fault *fault)
+{
+    struct outcome *o = sl_zalloc(sizeof(*o));
+
+    atomic_init(&o->refs, 1);
+    o->leaf = leaf;
+    if (leaf == NULL)
+        o->fault = *fault;
+    return o;
+}
+
+static void *outcome_ref(void *result)
+{
+    struct outcome *o = result;
+
+    atomic_fetch_add_explicit(&o->refs, 1, memory_order_relaxed);
+    return o;
+}
+
+static void outcome_unref(void *result)
+{
+    struct outcome *o = result;
+
+    if (atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    sl_leaf_unref(&o->leaf);
+    sl_free(o);
+}
+
 /* -- the cache ----------------------------------------------------------------------------------
  */
 
@@ -211,6 +243,9 @@ struct sl_leaf_cache *sl_leaf_cache_new(uint32_t max_entries)
     cache->n_shards = max_entries >= SHARDED_FROM ? N_SHARDS : 1;
     cache->per_shard = max_entries / cache->n_shards;
     set_metrics(cache);
+    cache->flights =
+        sl_flights_new(&(struct sl_flights_conf){ .ref = outcome_ref, .unref = outcome_unref });
+    atomic_init(&cache->n_gets, 0);
     for (uint32_t i = 0; i < N_SHARDS; i++) {
         pthread_mutex_init(&cache->shards[i].lock, NULL);
         sl_list_init(&cache->shards[i].by_use);
@@ -228,223 +263,164 @@ void sl_leaf_cache_free(struct sl_leaf_cache **cache)
     for (uint32_t i = 0; i < N_SHARDS; i++) {
         free_entries(&c->shards[i].by_use);
         sl_map_fini(&c->shards[i].entries);
-        sl_map_fini(&c->shards[i].flights);
         pthread_mutex_destroy(&c->shards[i].lock);
     }
+    sl_flights_free(&c->flights);
     sl_free(c);
+}
+
+/* As look_up, with the lock taken here. */
+static struct sl_leaf *find(struct sl_leaf_cache *cache, const struct key *key,
+                            const struct sl_leaf_conf *conf)
+{
+    struct shard *shard = shard_of(cache, key);
+    struct sl_leaf *leaf;
+
+    if (key->len == 0)
+        return NULL;
+    pthread_mutex_lock(&shard->lock);
+    leaf = look_up(shard, key, conf);
+    pthread_mutex_unlock(&shard->lock);
+    return leaf;
 }
 
 struct sl_leaf *sl_leaf_cache_get(struct sl_leaf_cache *cache, struct sl_ca *ca,
                                   const struct sl_leaf_conf *conf, struct sl_str host)
 {
     struct key key = make_key(cache, ca, conf, host);
-    struct sl_leaf *leaf = NULL;
+    struct sl_leaf *leaf = find(cache, &key, conf);
 
-    if (key.len != 0) {
-        struct shard *shard = shard_of(cache, &key);
-
-        pthread_mutex_lock(&shard->lock);
-        leaf = look_up(shard, &key, conf);
-        pthread_mutex_unlock(&shard->lock);
-    }
     sl_metric_add(leaf != NULL ? cache->hits : cache->misses, 1);
     return leaf;
 }
 
-/* -- gets ---------------------------------------------------------------------------------------
+/* -- forges -------------------------------------------------------------------------------------
  */
 
-static void get_free(struct sl_leaf_get *get)
+static struct forge *forge_new(const struct sl_leaf_get_conf *conf, const struct key *key,
+                               struct sl_str host, struct sl_flight *flight)
 {
-    sl_leaf_unref(&get->leaf);
-    sl_leaf_cache_free(&get->cache);
-    sl_free(get);
-}
-
-/* Reports last, after the get is gone, so done() may free its owner. */
-static void on_mail(struct sl_mail *mail)
-{
-    struct sl_leaf_get *get = SL_CONTAINER(mail, struct sl_leaf_get, mail);
-    sl_leaf_get_fn *done = get->done;
-    void *arg = get->arg;
-    struct sl_leaf *leaf = get->leaf;
-    struct sl_fault fault = get->fault;
-    bool forged = get->forged;
-
-    if (done != NULL)
-        get->leaf = NULL;
-    get_free(get);
-    if (done != NULL)
-        done(arg, leaf, forged && leaf != NULL, leaf != NULL ? NULL : &fault);
-}
-
-/* Under the lock, which is what makes it safe to post: a cancel, and with it the end of the
- * mailbox, comes before or after. */
-static void post(struct sl_leaf_get *get, struct sl_leaf *leaf, const struct sl_fault *fault)
-{
-    get->leaf = leaf;
-    if (leaf == NULL)
-        get->fault = *fault;
-    sl_mailbox_post(get->mailbox, &get->mail);
-}
-
-void sl_leaf_get_cancel(struct sl_leaf_get **get)
-{
-    struct sl_leaf_get *g = *get;
-    bool waits;
-
-    if (g == NULL)
-        return;
-    *get = NULL;
-    pthread_mutex_lock(&g->shard->lock);
-    waits = sl_link_is_in(&g->waiting);
-    sl_link_remove(&g->waiting);
-    pthread_mutex_unlock(&g->shard->lock);
-    if (waits)
-        get_free(g);
-    else
-        g->done = NULL;
-}
-
-/* -- flights ------------------------------------------------------------------------------------
- */
-
-static struct flight *flight_new(const struct sl_leaf_get_conf *conf, const struct key *key,
-                                 struct sl_str host)
-{
-    struct flight *f = sl_zalloc(sizeof(*f) + host.n);
+    struct forge *f = sl_zalloc(sizeof(*f) + host.n);
     char *copy = (char *)(f + 1);
 
     if (host.n > 0)
         memcpy(copy, host.p, host.n);
     f->cache = cache_ref(conf->cache);
-    f->shard = shard_of(conf->cache, key);
     f->ca = sl_ca_ref(conf->ca);
     f->keys = sl_leaf_keys_ref(conf->keys);
     f->conf = conf->leaf;
     f->key = *key;
     f->host = sl_str_make(copy, host.n);
-    sl_list_init(&f->waiting);
+    f->flight = flight;
     return f;
 }
 
-static void flight_free(void *arg)
+static void forge_free(void *arg)
 {
-    struct flight *f = arg;
+    struct forge *f = arg;
 
-    sl_leaf_unref(&f->leaf);
     sl_leaf_keys_free(&f->keys);
     sl_ca_unref(&f->ca);
     sl_leaf_cache_free(&f->cache);
     sl_free(f);
 }
 
-/* One waiter a time, so that the lock is never held for long however many there are. */
-static bool answer_one(struct flight *f)
+static void keep_leaf(const struct forge *f, struct sl_leaf *leaf)
 {
-    struct sl_link *first;
-
-    pthread_mutex_lock(&f->shard->lock);
-    first = sl_list_pop(&f->waiting);
-    if (first != NULL)
-        post(SL_CONTAINER(first, struct sl_leaf_get, waiting),
-             f->leaf != NULL ? sl_leaf_ref(f->leaf) : NULL, &f->fault);
-    pthread_mutex_unlock(&f->shard->lock);
-    return first != NULL;
-}
-
-/* Nobody can join any more: who comes later finds the entry, or flies again after a failure. */
-static void land(struct flight *f)
-{
-    struct entry *e = f->leaf != NULL && f->key.len != 0 ? entry_new(&f->key, f->leaf) : NULL;
+    struct shard *shard = shard_of(f->cache, &f->key);
+    struct entry *e = entry_new(&f->key, leaf);
     struct sl_link gone;
 
     sl_list_init(&gone);
-    pthread_mutex_lock(&f->shard->lock);
-    if (f->key.len != 0)
-        (void)sl_map_remove(&f->shard->flights, key_str(&f->key));
-    if (e != NULL)
-        keep(f->shard, e, f->cache->per_shard, &gone);
-    pthread_mutex_unlock(&f->shard->lock);
+    pthread_mutex_lock(&shard->lock);
+    keep(shard, e, f->cache->per_shard, &gone);
+    pthread_mutex_unlock(&shard->lock);
     free_entries(&gone);
-    while (answer_one(f))
-        continue;
 }
 
-static void fly(void *arg)
+static void forge(void *arg)
 {
-    struct flight *f = arg;
+    struct forge *f = arg;
     uint64_t start_us = sl_mono_us();
+    struct sl_fault fault = { 0 };
+    struct sl_leaf *leaf = sl_leaf_forge(f->ca, f->keys, &f->conf, f->host, &fault);
 
-    f->leaf = sl_leaf_forge(f->ca, f->keys, &f->conf, f->host, &f->fault);
-    if (f->leaf != NULL)
+    if (leaf != NULL)
         sl_metric_observe_us(f->cache->forge_time, sl_mono_us() - start_us);
-    land(f);
+    if (leaf != NULL && f->key.len != 0)
+        keep_leaf(f, leaf);
+    sl_flight_land(&f->flight, outcome_new(leaf, &fault));
 }
 
-static void launch(struct flight *f, struct sl_loop *loop)
+static void launch(struct forge *f, struct sl_loop *loop)
 {
     if (sl_leaf_is_slow(f->keys, &f->conf)) {
-        (void)sl_work_start(loop, fly, flight_free, f);
+        (void)sl_work_start(loop, forge, forge_free, f);
         return;
     }
-    fly(f);
-    flight_free(f);
+    forge(f);
+    forge_free(f);
 }
 
-static struct flight *lead(struct sl_leaf_get *get, const struct sl_leaf_get_conf *conf,
-                           const struct key *key, struct sl_str host)
-{
-    struct flight *f = flight_new(conf, key, host);
+/* -- gets ---------------------------------------------------------------------------------------
+ */
 
-    get->forged = true;
-    sl_list_add(&f->waiting, &get->waiting);
-    return f;
+void sl_leaf_get_cancel(struct sl_leaf_get **get)
+{
+    struct sl_leaf_get *g = *get;
+
+    if (g == NULL)
+        return;
+    *get = NULL;
+    sl_flight_cancel(&g->wait);
+    sl_leaf_cache_free(&g->cache);
+    sl_free(g);
 }
 
-/* Under the lock: gives the get its answer, or a place on a flight; the flight if it is a new one,
- * which the caller has to launch. */
-static struct flight *board(struct sl_leaf_get *get, const struct sl_leaf_get_conf *conf,
-                            const struct key *key, struct sl_str host)
+/* Reports last, after the get is gone, so done() may free its owner. */
+static void on_landed(void *arg, void *result)
 {
-    struct sl_leaf *leaf = look_up(get->shard, key, &conf->leaf);
-    struct flight *f;
+    struct sl_leaf_get *get = arg;
+    struct outcome *o = result; /* who leads always lands with one */
+    sl_leaf_get_fn *done = get->done;
+    void *to = get->arg;
+    struct sl_leaf *leaf = o->leaf != NULL ? sl_leaf_ref(o->leaf) : NULL;
+    struct sl_fault fault = o->fault;
+    bool forged = get->forged && leaf != NULL;
+
+    outcome_unref(o);
+    get->wait = NULL;
+    sl_leaf_get_cancel(&get);
+    done(to, leaf, forged, leaf != NULL ? NULL : &fault);
+}
+
+/* Another flight may have landed between the caller's miss and the start of this one. */
+static void lead(struct sl_leaf_get *get, const struct sl_leaf_get_conf *conf,
+                 const struct key *key, struct sl_str host, struct sl_flight *flight)
+{
+    struct sl_leaf *leaf = find(conf->cache, key, &conf->leaf);
 
     if (leaf != NULL) {
-        post(get, leaf, NULL);
-        return NULL;
+        sl_flight_land(&flight, outcome_new(leaf, NULL));
+        return;
     }
-    f = sl_map_get(&get->shard->flights, key_str(key));
-    if (f != NULL) {
-        sl_list_add(&f->waiting, &get->waiting);
-        return NULL;
-    }
-    f = lead(get, conf, key, host);
-    (void)sl_map_put(&get->shard->flights, key_str(&f->key), f);
-    return f;
+    get->forged = true;
+    launch(forge_new(conf, key, host, flight), conf->loop);
 }
 
 struct sl_leaf_get *sl_leaf_get_start(const struct sl_leaf_get_conf *conf, struct sl_str host,
                                       sl_leaf_get_fn *done, void *arg)
 {
-    struct key key = make_key(conf->cache, conf->ca, &conf->leaf, host);
+    struct sl_leaf_cache *cache = conf->cache;
+    struct key key = make_key(cache, conf->ca, &conf->leaf, host);
+    uint64_t number = atomic_fetch_add_explicit(&cache->n_gets, 1, memory_order_relaxed);
+    struct sl_str name = key.len != 0 ? key_str(&key) : sl_str_make(&number, sizeof(number));
     struct sl_leaf_get *get = sl_zalloc(sizeof(*get));
-    struct flight *f;
+    struct sl_flight *flight;
 
-    get->mail.fn = on_mail;
-    get->cache = cache_ref(conf->cache);
-    get->shard = shard_of(conf->cache, &key);
-    get->mailbox = conf->mailbox;
-    get->done = done;
-    get->arg = arg;
-    if (key.len != 0) {
-        pthread_mutex_lock(&get->shard->lock);
-        f = board(get, conf, &key, host);
-        pthread_mutex_unlock(&get->shard->lock);
-    } else {
-        f = lead(get, conf, &key, host);
-    }
-    if (f != NULL)
-        launch(f, conf->loop);
+    *get = (struct sl_leaf_get){ .cache = cache_ref(cache), .done = done, .arg = arg };
+    get->wait = sl_flight_join(cache->flights, name, conf->mailbox, on_landed, get, &flight);
+    if (flight != NULL)
+        lead(get, conf, &key, host, flight);
     return get;
 }
