@@ -85,8 +85,7 @@ static struct sl_flight *flight_new(struct sl_flights *t, struct sl_str key)
     return f;
 }
 
-struct sl_flight_wait *sl_flight_join(struct sl_flights *t, struct sl_str key,
-                                      struct sl_mailbox *mailbox, sl_flight_fn *done, void *arg,
+struct sl_flight_wait *sl_flight_join(struct sl_flights *t, const struct sl_flight_conf *conf,
                                       struct sl_flight **ret_lead)
 {
     struct sl_flight_wait *w = sl_zalloc(sizeof(*w));
@@ -95,14 +94,14 @@ struct sl_flight_wait *sl_flight_join(struct sl_flights *t, struct sl_str key,
     *w = (struct sl_flight_wait){ .mail = { .fn = on_mail },
                                   .table = t,
                                   .unref = t->conf.unref,
-                                  .mailbox = mailbox,
-                                  .done = done,
-                                  .arg = arg };
+                                  .mailbox = conf->mailbox,
+                                  .done = conf->done,
+                                  .arg = conf->arg };
     *ret_lead = NULL;
     pthread_mutex_lock(&t->lock);
-    f = sl_map_get(&t->by_key, key);
+    f = sl_map_get(&t->by_key, conf->key);
     if (f == NULL)
-        *ret_lead = f = flight_new(t, key);
+        *ret_lead = f = flight_new(t, conf->key);
     sl_list_add(&f->waits, &w->in_flight);
     pthread_mutex_unlock(&t->lock);
     return w;

@@ -30,9 +30,15 @@ void sl_flights_free(struct sl_flights **t);
  * @a result: a reference for the callee, or NULL when the leader gave up. */
 typedef void sl_flight_fn(void *arg, void *result);
 
+struct sl_flight_conf {
+    struct sl_str key;          /**< copied */
+    struct sl_mailbox *mailbox; /**< where the wait lives */
+    sl_flight_fn *done;
+    void *arg;
+};
+
 /** Joins.  When *ret_lead comes back not NULL the caller leads, and must land it. */
-struct sl_flight_wait *sl_flight_join(struct sl_flights *t, struct sl_str key,
-                                      struct sl_mailbox *mailbox, sl_flight_fn *done, void *arg,
+struct sl_flight_wait *sl_flight_join(struct sl_flights *t, const struct sl_flight_conf *conf,
                                       struct sl_flight **ret_lead);
 
 /** The callback will not run.  The work goes on for the others. */

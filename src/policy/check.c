@@ -377,8 +377,11 @@ static void join(struct sl_ask *a)
     struct sl_buf key = { 0 };
 
     sl_vary_key(&all, a->question, &key);
-    a->wait = sl_flight_join(a->client->check->flights, sl_buf_str(&key), a->client->mailbox,
-                             on_landed, a, &flight);
+    a->wait = sl_flight_join(
+        a->client->check->flights,
+        &(struct sl_flight_conf){
+            .key = sl_buf_str(&key), .mailbox = a->client->mailbox, .done = on_landed, .arg = a },
+        &flight);
     sl_buf_fini(&key);
     if (flight != NULL)
         lead(a->client, a->question, flight);

@@ -1,6 +1,7 @@
 /* check_json.h -- the json wire form: a reply's bytes to a verdict.
  *
- *     {"action":"allow","cache":{"ttl":60,"vary":["host"]},"request":{"set":{},"remove":[]},"response":{"set":{}}}
+ *     {"action":"allow","cache":{"ttl":60,"vary":["host"]},
+ *      "request":{"set":{},"remove":[]},"response":{"set":{}}}
  *     {"action":"deny","status":403,"reason":"...","headers":{},"body":"..."}
  *
  * Strict where it decides, lenient where it does not: unknown members are ignored, a member of the

@@ -419,7 +419,11 @@ struct sl_leaf_get *sl_leaf_get_start(const struct sl_leaf_get_conf *conf, struc
     struct sl_flight *flight;
 
     *get = (struct sl_leaf_get){ .cache = cache_ref(cache), .done = done, .arg = arg };
-    get->wait = sl_flight_join(cache->flights, name, conf->mailbox, on_landed, get, &flight);
+    get->wait =
+        sl_flight_join(cache->flights,
+                       &(struct sl_flight_conf){
+                           .key = name, .mailbox = conf->mailbox, .done = on_landed, .arg = get },
+                       &flight);
     if (flight != NULL)
         lead(get, conf, &key, host, flight);
     return get;

@@ -85,7 +85,11 @@ static void join(struct airport *at, int i, const char *key)
 {
     struct passenger *p = &at->p[i];
 
-    p->wait = sl_flight_join(at->flights, sl_str_of(key), at->mailbox, on_landed, p, &p->lead);
+    p->wait = sl_flight_join(
+        at->flights,
+        &(struct sl_flight_conf){
+            .key = sl_str_of(key), .mailbox = at->mailbox, .done = on_landed, .arg = p },
+        &p->lead);
     assert_non_null(p->wait);
 }
 
@@ -209,8 +213,13 @@ static void on_travelled(void *arg, void *result)
 static void travel(struct traveller *t, unsigned key)
 {
     struct sl_flight *lead = NULL;
-    struct sl_flight_wait *wait = sl_flight_join(t->flights, sl_str_make(&key, sizeof(key)),
-                                                 t->mailbox, on_travelled, t, &lead);
+    struct sl_flight_wait *wait =
+        sl_flight_join(t->flights,
+                       &(struct sl_flight_conf){ .key = sl_str_make(&key, sizeof(key)),
+                                                 .mailbox = t->mailbox,
+                                                 .done = on_travelled,
+                                                 .arg = t },
+                       &lead);
 
     t->n_waiting++;
     if (key % 5 == 4 && lead == NULL) {
