@@ -231,7 +231,6 @@ static void dial(struct sl_conn *c)
 static void dial_failed(struct sl_conn *c, const struct sl_fault *fault)
 {
     const char *verdict = fault->err == SL_BLOCKED_ADDRESS ? "deny" : "tunnel";
-
     uint16_t status = c->connect != NULL ? (uint16_t)sl_err_http(fault->err) : 200;
 
     c->fault = *fault;

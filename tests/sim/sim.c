@@ -1,0 +1,630 @@
+/* sim.c -- the director: makes a world for each play, turns the loop until nothing moves, strikes
+ * where the play says so, and looks at what is left.
+ */
+#include "sim.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+#include "policy/gate.h"
+#include "proxy/access_log.h"
+#include "proxy/admission.h"
+#include "proxy/conn.h"
+#include "proxy/snapshot.h"
+#include "sim_peer.h"
+#include "sim_witness.h"
+#include "tls/ca.h"
+#include "tls/leaf_cache.h"
+#include "upstream/guard.h"
+
+#define QUIET_TURNS 10   /* without a move: nothing will, but by the clock */
+#define TURNS_MAX 400000 /* of one play */
+#define ANSWER_TURNS 5   /* a check thinks that long */
+#define CLOCK_STEP_MS 10000
+#define CLOCK_STEPS 60 /* by then every deadline there is has passed */
+#define BLOWS_MAX 60   /* of a kind in one trickle */
+
+const char sim_stall[] = "stall", sim_die[] = "die", sim_babble[] = "babble", sim_error[] = "error";
+
+static struct sim_tls tls;
+static char dir[] = "/tmp/sluice-sim-XXXXXX", cert_path[64], key_path[64];
+
+/* clang-format off */
+#define BLOW_MAP(X) \
+    X(NONE, "none") X(CANCEL, "cancel") X(DRAIN, "drain") \
+    X(CLIENT_RESET, "client resets") X(CLIENT_CLOSE, "client closes") X(CLIENT_SILENT, "client silent") \
+    X(ORIGIN_RESET, "origins reset") X(ORIGIN_CLOSE, "origins close") X(ORIGIN_SILENT, "origins silent") \
+    X(CHECK_DEATH, "check dies") X(CHECK_SILENT, "check silent")
+/* clang-format on */
+
+enum blow {
+#define X(id, text) BLOW_##id,
+    BLOW_MAP(X)
+#undef X
+        BLOW_N
+};
+
+static const char *const blow_names[] = {
+#define X(id, text) [BLOW_##id] = text,
+    BLOW_MAP(X)
+#undef X
+};
+
+struct play {
+    struct sl_memory_conf trickle;
+    enum blow blow;
+    unsigned at_turn;
+};
+
+struct service_conn {
+    struct sim_peer peer;
+    const char *answer; /* to the question at hand; NULL: none */
+    char subject[64];   /* of it */
+    unsigned due_turn;
+};
+
+struct sim {
+    const struct sim_case *c;
+    struct play play;
+    struct sl_loop *loop;
+    struct sl_mailbox *mailbox;
+    struct sl_env *env, *reloaded;
+    struct sl_conn *conn;
+    struct sim_peer client, origins[SIM_PEERS];
+    struct service_conn checks[SIM_PEERS];
+    unsigned n_origins, n_checks, n_turns;
+    bool is_check_dead, are_origins_silent, is_check_silent;
+    uint64_t n_moves;
+    int64_t n_held; /* when the play began: a failed one may have left some */
+    struct sim_witness witness;
+    struct sl_access_log log;
+};
+
+/* Connections upstream and questions, in the whole process. */
+static int64_t count_held(void)
+{
+    static const char *const gauges[][3] = {
+        { "sluice_upstream_connections", "state", "active" },
+        { "sluice_upstream_connections", "state", "idle" },
+        { "sluice_checks_in_flight", "check", "policy" },
+    };
+    int64_t n = 0;
+
+    for (size_t i = 0; i < SL_LEN(gauges); i++) {
+        struct sl_metric_family *f =
+            sl_metric_family(SL_METRIC_GAUGE, gauges[i][0], "", gauges[i][1]);
+
+        n += sl_metric_value(sl_metric_child(f, &gauges[i][2]));
+    }
+    return n;
+}
+
+/* -- the world -------------------------------------------------------------------------------- */
+
+static void init_peer(struct sim *s, struct sim_peer *p, struct sl_stream **ret_other)
+{
+    p->loop = s->loop;
+    p->tls = &tls;
+    p->n_moves = &s->n_moves;
+    sim_peer_init(p, &s->play.trickle, ret_other);
+}
+
+static struct sl_stream *open_check(struct sim *s)
+{
+    struct sl_stream *other;
+
+    if (s->is_check_dead)
+        return NULL;
+    assert_in_range(s->n_checks, 0, SIM_PEERS - 1);
+    init_peer(s, &s->checks[s->n_checks].peer, &other);
+    s->checks[s->n_checks++].peer.is_silent = s->is_check_silent;
+    return other;
+}
+
+static struct sl_stream *open_stream(void *arg, const struct sl_origin *origin)
+{
+    struct sim *s = arg;
+    struct sim_peer *p = &s->origins[s->n_origins];
+    struct sl_stream *other;
+
+    if (sl_str_eq(origin->host, SL_STR("check.example")))
+        return open_check(s);
+    sim_witness_opened(&s->witness, origin);
+    if (s->n_origins == SIM_PEERS || s->c->origins[s->n_origins] == NULL)
+        return NULL;
+    p->role = SIM_ORIGIN;
+    p->at = s->c->origins[s->n_origins++];
+    init_peer(s, p, &other);
+    p->is_silent = s->are_origins_silent;
+    return other;
+}
+
+static void add_rule(struct sl_ruleset *set, const struct sim_rule *r)
+{
+    struct sl_rule rule = { .action = r->action,
+                            .reason = sl_str_of(r->reason != NULL ? r->reason : ""),
+                            .status = r->status };
+    struct sl_parse_error error;
+
+    assert_int_equal(sl_expression_parse(sl_str_of(r->when), &rule.when, &error), SL_OK);
+    sl_ruleset_add(set, &rule);
+}
+
+static struct sl_policy *make_policy(const struct sim_case *c, const struct sim_rule *rules)
+{
+    static const uint32_t first[] = { 0 };
+    struct sl_ruleset *set = sl_ruleset_new(SL_ACTION_ALLOW);
+    struct sl_check **checks = sl_zalloc(sizeof(struct sl_check *));
+    uint32_t phases = 1u << SL_PHASE_REQUEST;
+
+    for (; rules != NULL && rules->when != NULL; rules++)
+        add_rule(set, rules);
+    if (c->asks_connect)
+        phases |= 1u << SL_PHASE_CONNECT;
+    if (c->answers[0] == NULL)
+        return sl_policy_new(set, checks, 0);
+    sl_ruleset_add(set,
+                   &(struct sl_rule){ .action = SL_ACTION_CHECK, .checks = first, .n_checks = 1 });
+    checks[0] = sl_check_new(
+        &(struct sl_check_conf){ .name = "policy",
+                                 .origin = { .host = SL_STR("check.example"), .port = 80 },
+                                 .target = "/check",
+                                 .phases = phases,
+                                 .timeout_ms = 500,
+                                 .max_in_flight = 16,
+                                 .max_ttl_ms = 3600000,
+                                 .cache_entries = 100 });
+    return sl_policy_new(set, checks, 1);
+}
+
+static struct sl_env *make_env(struct sim *s, const struct sim_rule *rules)
+{
+    struct sl_snapshot *snapshot = sl_snapshot_new(&(struct sl_snapshot_conf){
+        .limits = { .h1 = { .uri_bytes = 512, .header_bytes = 1024, .header_count = 50 },
+                    .handshake_timeout_ms = 10000,
+                    .header_timeout_ms = 15000,
+                    .idle_timeout_ms = 120000 },
+        .upstream = { .ca_file = cert_path,
+                      .nameservers = "127.0.0.1:9",
+                      .verify = true,
+                      .preconnect = s->c->preconnect,
+                      .connect_timeout_ms = 10000,
+                      .response_timeout_ms = 60000,
+                      .idle_timeout_ms = 60000,
+                      .max_idle_per_origin = 4,
+                      .max_idle = 4,
+                      .open = open_stream,
+                      .open_arg = s },
+        .leaf = { .kind = SL_LEAF_ECDSA_P256, .lifetime_s = 86400 },
+        .policy = make_policy(s->c, rules),
+        .ca = sl_ca_ref(tls.ca),
+        .guard = sl_guard_new(&(struct sl_guard_conf){ .n_allow = 0 }),
+        .leaf_cache = sl_leaf_cache_new(16),
+        .leaf_keys = tls.keys,
+        .access_log = &s->log });
+    struct sl_env *env = NULL;
+    struct sl_fault fault;
+
+    assert_int_equal(sl_env_new(s->loop, s->mailbox, snapshot, &env, &fault), SL_OK);
+    sl_snapshot_unref(&snapshot);
+    return env;
+}
+
+static void on_ended(void *arg, struct sl_conn *conn)
+{
+    struct sim *s = arg;
+
+    assert_ptr_equal(conn, s->conn);
+    sl_conn_free(&s->conn);
+    s->n_moves++;
+}
+
+static void sim_init(struct sim *s, const struct sim_case *c, const struct play *play)
+{
+    struct sl_stream *other;
+    struct sl_addr peer;
+
+    *s = (struct sim){ .c = c, .play = *play, .witness = { .c = c } };
+    s->log.witness = &s->witness;
+    s->n_held = count_held();
+    s->loop = sl_loop_new_sim();
+    s->mailbox = sl_mailbox_new(s->loop);
+    s->env = make_env(s, c->rules);
+    s->reloaded = make_env(s, c->reloaded);
+    s->client.role = SIM_CLIENT;
+    s->client.at = c->client;
+    init_peer(s, &s->client, &other);
+    assert_true(sl_addr_parse(SL_STR("192.0.2.1:50000"), &peer));
+    s->conn = sl_conn_new(
+        &(struct sl_conn_conf){
+            .env = s->env, .stream = other, .peer = peer, .listener = SL_STR("sim:8080"), .id = 1 },
+        on_ended, s);
+}
+
+/* The loop asserts that no timer and no task is left, ASan that no memory is. */
+static void sim_fini(struct sim *s)
+{
+    sl_conn_free(&s->conn);
+    sim_peer_fini(&s->client);
+    for (unsigned i = 0; i < s->n_origins; i++)
+        sim_peer_fini(&s->origins[i]);
+    for (unsigned i = 0; i < s->n_checks; i++)
+        sim_peer_fini(&s->checks[i].peer);
+    sl_env_unref(&s->env);
+    sl_env_unref(&s->reloaded);
+    sl_mailbox_free(&s->mailbox);
+    sl_loop_free(&s->loop);
+    sim_witness_end(&s->witness);
+    sim_witness_fini(&s->witness);
+    assert_int_equal(count_held(), s->n_held);
+}
+
+/* -- the check service --------------------------------------------------------------------------
+ */
+
+/* Takes one whole question off the front of what came in. */
+static bool take_question(struct sim *s, struct service_conn *q)
+{
+    struct sl_str in = sl_buf_str(&q->peer.got), subject = { 0 };
+    const char *end = memmem(in.p, in.n, "\r\n\r\n", 4), *length;
+    size_t head, body;
+
+    if (end == NULL)
+        return false;
+    head = (size_t)(end - in.p) + 4;
+    length = memmem(in.p, head, "Content-Length: ", 16);
+    assert_non_null(length);
+    body = strtoul(length + 16, NULL, 10);
+    if (in.n < head + body)
+        return false;
+    q->answer = sim_witness_asked(&s->witness, sl_str_make(in.p + head, body), &subject);
+    assert_in_range(subject.n, 0, sizeof(q->subject) - 1);
+    memcpy(q->subject, subject.p, subject.n);
+    q->subject[subject.n] = '\0';
+    q->due_turn = s->n_turns + ANSWER_TURNS;
+    sl_buf_consume(&q->peer.got, head + body);
+    return true;
+}
+
+static enum sl_err say_answer(struct service_conn *q)
+{
+    char text[512];
+
+    if (q->answer == sim_babble)
+        return sim_peer_say(&q->peer, "HTTP/1.1 yes of course\r\n\r\n");
+    if (q->answer == sim_error)
+        return sim_peer_say(&q->peer, "HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n{}");
+    (void)snprintf(text, sizeof(text),
+                   "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+                   "%zu\r\n\r\n%s",
+                   strlen(q->answer), q->answer);
+    return sim_peer_say(&q->peer, text);
+}
+
+static void poll_check(struct sim *s, struct service_conn *q)
+{
+    enum sl_err err;
+
+    if (q->peer.is_silent)
+        return;
+    sim_peer_read(&q->peer);
+    if (q->answer == NULL && !take_question(s, q))
+        return;
+    s->n_moves += s->n_turns < q->due_turn;
+    if (s->n_turns < q->due_turn || q->answer == sim_stall)
+        return;
+    err = q->answer == sim_die ? SL_EOF : say_answer(q);
+    if (err == SL_AGAIN)
+        return;
+    sim_witness_answered(&s->witness, err == SL_OK ? q->answer : "", sl_str_of(q->subject));
+    q->answer = NULL;
+    s->n_moves++;
+    if (err != SL_OK)
+        sim_peer_close(&q->peer);
+}
+
+/* -- a play -------------------------------------------------------------------------------------
+ */
+
+static void silence(struct sim *s, enum blow blow)
+{
+    s->client.is_silent |= blow == BLOW_CLIENT_SILENT;
+    s->are_origins_silent |= blow == BLOW_ORIGIN_SILENT;
+    s->is_check_silent |= blow == BLOW_CHECK_SILENT;
+    for (unsigned i = 0; i < s->n_origins; i++)
+        s->origins[i].is_silent |= s->are_origins_silent;
+    for (unsigned i = 0; i < s->n_checks; i++)
+        s->checks[i].peer.is_silent |= s->is_check_silent;
+}
+
+static void end_origins(struct sim *s, void (*end)(struct sim_peer *p))
+{
+    for (unsigned i = 0; i < s->n_origins; i++)
+        end(&s->origins[i]);
+}
+
+static void kill_check(struct sim *s)
+{
+    s->is_check_dead = true;
+    for (unsigned i = 0; i < s->n_checks; i++) {
+        sim_peer_reset(&s->checks[i].peer);
+        if (s->checks[i].answer != NULL)
+            s->witness.n_out--;
+        s->checks[i].answer = NULL;
+    }
+}
+
+static void strike(struct sim *s)
+{
+    switch (s->play.blow) {
+    case BLOW_CANCEL:
+        sl_conn_free(&s->conn);
+        break;
+    case BLOW_DRAIN:
+        if (s->conn != NULL)
+            sl_conn_drain(s->conn);
+        break;
+    case BLOW_CLIENT_RESET:
+        sim_peer_reset(&s->client);
+        break;
+    case BLOW_CLIENT_CLOSE:
+        sim_peer_close(&s->client);
+        break;
+    case BLOW_ORIGIN_RESET:
+        end_origins(s, sim_peer_reset);
+        break;
+    case BLOW_ORIGIN_CLOSE:
+        end_origins(s, sim_peer_close);
+        break;
+    case BLOW_CHECK_DEATH:
+        kill_check(s);
+        break;
+    case BLOW_CLIENT_SILENT:
+    case BLOW_ORIGIN_SILENT:
+    case BLOW_CHECK_SILENT:
+        silence(s, s->play.blow);
+        break;
+    case BLOW_NONE:
+    case BLOW_N:
+        break;
+    }
+}
+
+static void poll_origin(struct sim *s, struct sim_peer *p)
+{
+    size_t before = p->got.len;
+
+    sim_peer_poll(p);
+    sim_witness_arrived(&s->witness, sl_buf_str(&p->got), before);
+}
+
+static void turn(struct sim *s)
+{
+    if (s->n_turns == s->play.at_turn)
+        strike(s);
+    s->n_turns++;
+    assert_in_range(s->n_turns, 0, TURNS_MAX);
+    sl_loop_turn(s->loop, false);
+    sim_peer_poll(&s->client);
+    for (unsigned i = 0; i < s->n_checks; i++)
+        poll_check(s, &s->checks[i]);
+    for (unsigned i = 0; i < s->n_origins; i++)
+        poll_origin(s, &s->origins[i]);
+}
+
+static void settle(struct sim *s)
+{
+    for (unsigned quiet = 0; quiet < QUIET_TURNS; quiet++) {
+        uint64_t before = s->n_moves;
+
+        turn(s);
+        if (s->n_moves != before)
+            quiet = 0;
+    }
+}
+
+/* What a script leaves to the director, done once nothing else moves. */
+static bool direct(struct sim *s, struct sim_peer *p)
+{
+    const struct sim_step *step = p->at;
+
+    if (p->is_silent)
+        return false;
+    if (step->verb == SIM_WAIT)
+        sl_loop_advance(s->loop, step->ms);
+    else if (step->verb == SIM_DRAIN && s->conn != NULL)
+        sl_conn_drain(s->conn);
+    else if (step->verb == SIM_RELOAD && s->conn != NULL)
+        sl_conn_set_env(s->conn, s->reloaded);
+    else if (step->verb != SIM_QUIET)
+        return false;
+    p->at++;
+    return true;
+}
+
+static bool direct_any(struct sim *s)
+{
+    bool moved = direct(s, &s->client);
+
+    for (unsigned i = 0; i < s->n_origins && !moved; i++)
+        moved = direct(s, &s->origins[i]);
+    return moved;
+}
+
+static void run_scripts(struct sim *s)
+{
+    do
+        settle(s);
+    while (direct_any(s));
+}
+
+/* A play that got stuck is ended by the proxy's deadlines, all of them shorter than this. */
+static void run_out_of_time(struct sim *s)
+{
+    for (unsigned i = 0; i < CLOCK_STEPS && s->conn != NULL; i++) {
+        sl_loop_advance(s->loop, CLOCK_STEP_MS);
+        settle(s);
+    }
+    if (s->conn != NULL)
+        fail_msg("the connection outlives its deadlines");
+}
+
+static void expect(const struct sim *s, const char *what, const struct sl_buf *got,
+                   const char *pattern)
+{
+    if (pattern != NULL && !sim_matches(sl_buf_str(got), pattern))
+        fail_msg("%s: %s:\n[%.*s]\nexpected:\n[%s]", s->c->name, what, SL_FMT(sl_buf_str(got)),
+                 pattern);
+}
+
+static void expect_all(const struct sim *s)
+{
+    expect(s, "to the client", &s->client.got, s->c->to_client);
+    expect(s, "opened", &s->witness.opened, s->c->opened != NULL ? s->c->opened : "");
+    expect(s, "asked", &s->witness.asked, s->c->asked != NULL ? s->c->asked : "");
+    expect(s, "log", &s->witness.log, s->c->log);
+    for (unsigned i = 0; i < SIM_PEERS; i++)
+        expect(s, "to an origin", &s->origins[i].got, s->c->to_origins[i]);
+    if (s->client.at->verb != SIM_STOP)
+        fail_msg("%s: the client's script is stuck at step %td", s->c->name,
+                 s->client.at - s->c->client);
+}
+
+/* -- all plays of a case ------------------------------------------------------------------------
+ */
+
+static struct play now_playing;
+
+/* Answers how many turns the scripts took. */
+static unsigned play(const struct sim_case *c, const struct play *play)
+{
+    struct sim s;
+    unsigned n_turns;
+
+    now_playing = *play;
+    sim_init(&s, c, play);
+    run_scripts(&s);
+    n_turns = s.n_turns;
+    if (play->blow == BLOW_NONE)
+        expect_all(&s);
+    run_out_of_time(&s);
+    sim_fini(&s);
+    return n_turns;
+}
+
+static bool is_apt(const struct sim_case *c, enum blow blow)
+{
+    if (blow == BLOW_CHECK_DEATH || blow == BLOW_CHECK_SILENT)
+        return c->answers[0] != NULL;
+    if (blow == BLOW_ORIGIN_RESET || blow == BLOW_ORIGIN_CLOSE || blow == BLOW_ORIGIN_SILENT)
+        return c->origins[0] != NULL;
+    return true;
+}
+
+static void strike_everywhere(const struct sim_case *c, const struct sl_memory_conf *trickle,
+                              unsigned n_turns)
+{
+    unsigned stride = n_turns / BLOWS_MAX + 1;
+
+    for (enum blow blow = BLOW_CANCEL; blow < BLOW_N; blow++) {
+        for (unsigned at = 1; is_apt(c, blow) && at < n_turns; at += stride)
+            (void)play(c, &(struct play){ .trickle = *trickle, .blow = blow, .at_turn = at });
+    }
+}
+
+static void play_case(void **state)
+{
+    static const struct sl_memory_conf trickles[] = {
+        { .read_max = 1 },
+        { .read_max = 7, .write_max = 3 },
+        { .capacity = 1 },
+        { .read_max = 5, .capacity = 11 },
+        { .write_max = 100, .capacity = 257 },
+    };
+    static const struct sl_memory_conf whole, narrow = { .capacity = 199 };
+    const struct sim_case *c = *state;
+    unsigned n_turns = play(c, &(struct play){ .trickle = whole });
+
+    for (size_t i = 0; i < SL_LEN(trickles); i++)
+        (void)play(c, &(struct play){ .trickle = trickles[i] });
+    strike_everywhere(c, &whole, n_turns);
+    strike_everywhere(c, &narrow, play(c, &(struct play){ .trickle = narrow }));
+    now_playing.blow = BLOW_N;
+}
+
+/* -- the program ----------------------------------------------------------------------------------
+ */
+
+static int set_up(void **state)
+{
+    struct sl_fault fault;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(cert_path, sizeof(cert_path), "%s/ca.pem", dir);
+    (void)snprintf(key_path, sizeof(key_path), "%s/ca.key", dir);
+    assert_int_equal(
+        sl_ca_create(cert_path, key_path, &(struct sl_ca_new_conf){ .days = 2 }, &fault), SL_OK);
+    assert_int_equal(sl_ca_load(cert_path, key_path, &tls.ca, &fault), SL_OK);
+    assert_int_equal(sl_tls_client_context_new(&(struct sl_tls_client_conf){ .ca_file = cert_path },
+                                               &tls.client, &fault),
+                     SL_OK);
+    tls.server = sl_tls_server_context_new(&(struct sl_tls_server_conf){ .tickets = NULL });
+    tls.keys = sl_leaf_keys_new();
+    sl_log_configure(&(struct sl_log_conf){ .level = SL_LOG_ERROR });
+    sl_conn_register();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    sl_tls_client_context_free(&tls.client);
+    sl_tls_server_context_free(&tls.server);
+    sl_leaf_keys_free(&tls.keys);
+    sl_ca_unref(&tls.ca);
+    sl_chunk_drain();
+    (void)unlink(cert_path);
+    (void)unlink(key_path);
+    (void)rmdir(dir);
+    return 0;
+}
+
+/* What was being played when a test failed; quiet after success. */
+static int tell(void **state)
+{
+    (void)state;
+    if (now_playing.blow != BLOW_N)
+        print_message("last play: %s at turn %u, read_max %zu write_max %zu capacity %zu\n",
+                      blow_names[now_playing.blow], now_playing.at_turn,
+                      now_playing.trickle.read_max, now_playing.trickle.write_max,
+                      now_playing.trickle.capacity);
+    return 0;
+}
+
+int sim_main(const struct sim_case *cases, size_t n_cases)
+{
+    struct CMUnitTest *tests = sl_zalloc(n_cases * sizeof(*tests));
+    int failed;
+
+    for (size_t i = 0; i < n_cases; i++)
+        tests[i] = (struct CMUnitTest){ .name = cases[i].name,
+                                        .test_func = play_case,
+                                        .teardown_func = tell,
+                                        .initial_state = (void *)(uintptr_t)&cases[i] };
+    if (getenv("SIM_CASE") != NULL)
+        cmocka_set_test_filter(getenv("SIM_CASE"));
+    failed = _cmocka_run_group_tests("sim", tests, n_cases, set_up, tear_down);
+    sl_free(tests);
+    return failed;
+}
