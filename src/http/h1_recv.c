@@ -358,7 +358,7 @@ bool sl_h1_recv_look(struct sl_h1_recv *r)
 {
     enum sl_err err = sl_h1_recv_fill(r);
 
-    if (err == SL_OK || err == SL_AGAIN)
+    if (err == SL_OK || err == SL_AGAIN || (err == SL_EOF && !r->is_response))
         return false;
     r->state = SL_H1_RECV_GONE;
     return true;
@@ -383,24 +383,4 @@ bool sl_h1_recv_is_listening(const struct sl_h1_recv *r)
     if (r->is_eof || r->state > SL_H1_RECV_TOLD)
         return false;
     return r->state != SL_H1_RECV_TOLD || r->len == 0;
-}
-
-bool sl_h1_recv_discard(struct sl_h1_recv *r, size_t max)
-{
-    char *chunk = sl_chunk_get();
-    struct sl_fault fault = { 0 };
-    enum sl_err err = SL_OK;
-    size_t n;
-
-    while (err == SL_OK && max > 0) {
-        n = 0;
-        err =
-            sl_h1_recv_body(r,
-                            (struct iovec){ .iov_base = chunk,
-                                            .iov_len = max < SL_CHUNK_SIZE ? max : SL_CHUNK_SIZE },
-                            &n, &fault);
-        max -= n;
-    }
-    sl_chunk_put(chunk);
-    return sl_h1_recv_is_complete(r);
 }

@@ -62,12 +62,8 @@ void sl_h1_recv_raw(struct sl_h1_recv *r);
 /** As recv_body of http/http_stream.h; a final error is put into @a fault. */
 enum sl_err sl_h1_recv_body(struct sl_h1_recv *r, struct iovec buf, size_t *ret_n,
                             struct sl_fault *fault) SL_MUST_USE;
-/** Reads and drops what is there now of the body, @a max bytes at most.  True when it is complete
- * then. */
-bool sl_h1_recv_discard(struct sl_h1_recv *r, size_t max);
-
 /** After a complete message: reads to learn whether the peer is still there.  True when it has
- * gone; recv_body then says how. */
+ * gone; recv_body then says how.  A client that has only ended its own side is still there. */
 bool sl_h1_recv_look(struct sl_h1_recv *r);
 
 bool sl_h1_recv_is_complete(const struct sl_h1_recv *r);

@@ -9,8 +9,6 @@
 #include "base/mem.h"
 #include "http/h1_wire.h"
 
-/* What is read of a request's body that nobody wanted, to save the connection. */
-#define SPARE_BYTES ((size_t)64 * 1024)
 /* What is read after the last response, so that the peer gets to see it: closing a socket with
  * bytes unread resets the connection (RFC 9112 section 9.6). */
 #define LINGER_BYTES ((size_t)1024 * 1024)
@@ -24,7 +22,6 @@ struct request {
     struct sl_head head;
     uint8_t minor;   /* of the peer's version, for the responses */
     bool is_last;    /* the connection ends after it */
-    bool got_accord; /* it was told 100 (Continue) */
 };
 
 struct sl_h1_server {
@@ -268,6 +265,18 @@ static enum sl_err next_request(struct sl_h1_server *srv, struct sl_http_stream 
     return err;
 }
 
+struct sl_http_stream *sl_h1_server_give_up(struct sl_h1_server *srv, enum sl_err err)
+{
+    struct request *rq;
+
+    if (srv->state != IDLE || srv->wire.recv.len == 0)
+        return NULL;
+    rq = request_new(srv);
+    sl_fault_set(&rq->base.fault, err, "request head not complete");
+    (void)hand_out(srv, rq, err);
+    return &rq->base;
+}
+
 enum sl_err sl_h1_server_next(struct sl_h1_server *srv, struct sl_http_stream **ret_stream,
                               struct sl_fault *ret_fault)
 {
@@ -308,17 +317,15 @@ static const struct sl_fields *request_trailers(const struct sl_http_stream *s)
     return &SL_CONTAINER(s, const struct request, base)->srv->wire.recv.trailers;
 }
 
-/* A client that waits for 100 (Continue) may send its body after the final response or not: what
- * follows on the connection could not be told apart. */
+/* With the request's body still to come, what follows on the connection could not be told apart
+ * from it once the response has ended (a client that waits for 100 may even leave it out). */
 static bool is_last(const struct request *rq)
 {
     const struct sl_h1_recv *r = &rq->srv->wire.recv;
 
     if (rq->is_last || !rq->head.keep_alive || rq->srv->is_draining)
         return true;
-    if (r->state == SL_H1_RECV_FAILED)
-        return true;
-    return rq->head.expects_continue && !rq->got_accord && !sl_h1_recv_is_complete(r);
+    return !sl_h1_recv_is_complete(r);
 }
 
 static bool is_bodiless(const struct request *rq, const struct sl_head *head)
@@ -347,7 +354,6 @@ static enum sl_err send_interim(struct request *rq, const struct sl_head *head)
     /* RFC 9110 section 15.2: never to a 1.0 client. */
     if (rq->minor == 0)
         return SL_OK;
-    rq->got_accord |= head->status == 100;
     sl_h1_write_response(&rq->srv->wire.send.out, head, rq->minor, false);
     return SL_OK;
 }
@@ -439,13 +445,13 @@ static enum state after(const struct sl_h1_server *srv)
     return CLOSING;
 }
 
-static bool is_reusable(struct sl_h1_server *srv, const struct request *rq)
+static bool is_reusable(const struct sl_h1_server *srv, const struct request *rq)
 {
-    struct sl_h1_recv *r = &srv->wire.recv;
+    const struct sl_h1_recv *r = &srv->wire.recv;
 
     if (srv->wire.send.state != SL_H1_SEND_DONE || rq->is_last || srv->state != BUSY)
         return false;
-    return sl_h1_recv_is_complete(r) || sl_h1_recv_discard(r, SPARE_BYTES);
+    return sl_h1_recv_is_complete(r);
 }
 
 static void request_close(struct sl_http_stream *s)

@@ -210,12 +210,19 @@ static void st_read(void *self)
         sl_conn_go(c, ST_ENDED);
 }
 
-/* Idle for too long, a head that does not come to its end, an answer that is not taken. */
+/* A head that does not come to its end is answered; a connection that is only idle, or does not take
+ * its answer, just ends. */
 static void on_timer(void *arg)
 {
     struct sl_conn *c = arg;
+    struct sl_http_stream *stream = NULL;
 
-    sl_conn_go(c, ST_ENDED);
+    if (c->state == ST_READ)
+        stream = sl_h1_server_give_up(c->server, SL_REQUEST_TIMEOUT);
+    if (stream != NULL)
+        start_exchange(c, stream, &stream->fault);
+    else
+        sl_conn_go(c, ST_ENDED);
     sl_conn_run(c);
 }
 

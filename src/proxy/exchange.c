@@ -49,12 +49,17 @@ static void describe_upstream(const struct sl_exchange *x, struct sl_record *r)
 
 static void describe_request(const struct sl_exchange *x, struct sl_record *r)
 {
+    /* Of a head that could not be parsed the tunnel still tells whom it was for. */
+    r->host = x->client->connect_host;
+    r->port = x->client->connect_port;
     if (x->request == NULL)
         return;
+    if (x->request->host.n != 0) {
+        r->host = x->request->host;
+        r->port = x->forward.port != 0 ? x->forward.port : x->request->port;
+    }
     r->method = x->request->method;
-    r->scheme = x->request->scheme;
-    r->host = x->request->host;
-    r->port = x->forward.port != 0 ? x->forward.port : x->request->port;
+    r->scheme = x->facts.scheme.n != 0 ? x->facts.scheme : x->request->scheme;
     r->target = x->request->target;
     r->http_major = x->request->major;
     r->http_minor = x->request->minor;

@@ -10,16 +10,31 @@
 #include "proxy/forward.h"
 #include "proxy/snapshot.h"
 
+#define DROP_BYTES ((size_t)64 * 1024)
+
 static void go(struct sl_exchange *x, enum sl_exchange_state to)
 {
     sl_state_go(&sl_exchange_table, &x->state, (uint8_t)to);
 }
 
-/* -- failing
- * ------------------------------------------------------------------------------------------ */
+/* -- failing -- */
+
+/* Nobody will want the request's body any more.  What of it is there already is read, so that a short
+ * one does not cost the connection; with more to come, the reply says `Connection: close`. */
+static void drop_body(struct sl_exchange *x)
+{
+    char *chunk = sl_chunk_get();
+    size_t n, total = 0;
+
+    while (x->malformed.err == SL_OK && total < DROP_BYTES &&
+           x->stream->ops->recv_body(x->stream, chunk, SL_CHUNK_SIZE, &n) == SL_OK)
+        total += n;
+    sl_chunk_put(chunk);
+}
 
 static void start_reply(struct sl_exchange *x, const struct sl_reply_conf *conf)
 {
+    drop_body(x);
     sl_acquire_cancel(&x->acquire);
     sl_http_stream_close(&x->lease.stream);
     sl_reply_make(conf, &x->reply);
@@ -69,8 +84,7 @@ static void deny(struct sl_exchange *x)
                                             .verdict = failed ? NULL : v });
 }
 
-/* -- the stall timer
- * ------------------------------------------------------------------------------------ */
+/* -- the stall timer -- */
 
 static void on_stall(void *arg);
 
@@ -121,8 +135,23 @@ static void on_stall(void *arg)
 
 static sl_acquire_fn on_acquired;
 
-/* -- BEGIN, DECIDE, ASK
- * ----------------------------------------------------------------------------------- */
+/* With its request complete, all that can still come from the client is the news that it is gone.
+ * True when it is. */
+static bool watch_client(struct sl_exchange *x)
+{
+    char none;
+    size_t n;
+    enum sl_err err = x->stream->ops->recv_body(x->stream, &none, 1, &n);
+
+    if (err == SL_EOF || err == SL_AGAIN) {
+        x->stream->ops->want(x->stream, SL_READABLE);
+        return false;
+    }
+    fail_with(x, SL_CANCELLED, "client went away");
+    return true;
+}
+
+/* -- BEGIN, DECIDE, ASK -- */
 
 static void on_ready(void *arg, unsigned events)
 {
@@ -266,15 +295,16 @@ static void st_decide(void *self)
     }
 }
 
-/* on_ruling goes on; a client that leaves meanwhile is noticed when it is answered. */
+/* on_ruling goes on. */
 static void st_ask(void *self)
 {
-    (void)self;
+    struct sl_exchange *x = self;
+
+    if (x->request->framing == SL_FRAMING_NONE)
+        watch_client(x);
 }
 
-/* -- ACQUIRE
- * ------------------------------------------------------------------------------------------------
- */
+/* -- ACQUIRE -- */
 
 static void on_acquired(void *arg, const struct sl_lease *lease, const struct sl_fault *fault)
 {
@@ -320,6 +350,8 @@ static void st_acquire(void *self)
 {
     struct sl_exchange *x = self;
 
+    if (x->request->framing == SL_FRAMING_NONE && watch_client(x))
+        return;
     if (x->acquire != NULL)
         return;
     if (x->lease.stream == NULL &&
@@ -330,9 +362,7 @@ static void st_acquire(void *self)
     begin_send(x);
 }
 
-/* -- SEND
- * -----------------------------------------------------------------------------------------------------
- */
+/* -- SEND -- */
 
 /* RFC 9110 section 9.2.2: only a request that may be sent twice, and of which the client's body is
  * untouched. */
@@ -478,6 +508,8 @@ static void st_send(void *self)
     enum sl_err err;
 
     run_up(x);
+    if (x->up_state == SL_PUMP_DONE && watch_client(x))
+        return;
     if (x->up_state == SL_PUMP_SOURCE_FAILED) {
         x->fault = x->stream->fault;
         if (x->fault.err == SL_OK || x->fault.err == SL_RESET || x->fault.err == SL_EOF)
@@ -492,14 +524,13 @@ static void st_send(void *self)
         lost_upstream(x, err == SL_AGAIN ? SL_RESET : err);
         return;
     }
-    x->stream->ops->want(x->stream, up_interest(x, SL_PUMP_WAIT_READ, SL_READABLE));
+    if (x->up_state == SL_PUMP_WAIT_READ)
+        x->stream->ops->want(x->stream, SL_READABLE);
     x->lease.stream->ops->want(x->lease.stream,
                                SL_READABLE | up_interest(x, SL_PUMP_WAIT_WRITE, SL_WRITABLE));
 }
 
-/* -- RELAY
- * ------------------------------------------------------------------------------------------------------
- */
+/* -- RELAY -- */
 
 static void cut(struct sl_exchange *x, const struct sl_fault *fault, enum sl_err otherwise)
 {
@@ -517,6 +548,8 @@ static void st_relay(void *self)
     enum sl_pump_state down;
 
     run_up(x);
+    if (x->up_state == SL_PUMP_DONE && !is_raw && watch_client(x))
+        return;
     down = sl_pump_run(&x->down);
     if (x->stream->n_sent != before)
         progress(x);
@@ -534,14 +567,13 @@ static void st_relay(void *self)
         return;
     }
     x->stream->ops->want(x->stream, up_interest(x, SL_PUMP_WAIT_READ, SL_READABLE) |
+                                        up_interest(x, SL_PUMP_DONE, SL_READABLE) |
                                         (down == SL_PUMP_WAIT_WRITE ? SL_WRITABLE : 0));
     x->lease.stream->ops->want(x->lease.stream, up_interest(x, SL_PUMP_WAIT_WRITE, SL_WRITABLE) |
                                                     (down == SL_PUMP_WAIT_READ ? SL_READABLE : 0));
 }
 
-/* -- REPLY
- * ------------------------------------------------------------------------------------------------------
- */
+/* -- REPLY -- */
 
 static enum sl_err send_reply(struct sl_exchange *x)
 {
@@ -574,9 +606,7 @@ static void st_reply(void *self)
     go(x, ST_DONE);
 }
 
-/* -- the table
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- the table -- */
 
 static struct sl_metric *gauges[ST_N];
 

@@ -457,16 +457,21 @@ static void reply(struct sl_http_stream *s, uint16_t status)
     assert_int_equal(s->ops->send_end(s, NULL), SL_OK);
 }
 
-static void body_that_is_there_is_dropped(void **state)
+/* Whoever answers without wanting the body reads what is there of it, and the connection goes on. */
+static void body_that_was_read_keeps_the_connection(void **state)
 {
     struct bench b;
     struct sl_http_stream *s;
+    char body[8];
+    size_t n;
 
     (void)state;
     bench_begin(&b, false);
     say(&b, "POST /a HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nabcdeGET /b HTTP/1.1\r\n" HOST
             "\r\n");
     s = take_request(&b);
+    assert_int_equal(s->ops->recv_body(s, body, sizeof(body), &n), SL_OK);
+    assert_int_equal(s->ops->recv_body(s, body, sizeof(body), &n), SL_EOF);
     reply(s, 403);
     sl_http_stream_close(&s);
     s = take_request(&b);
@@ -502,7 +507,7 @@ static void body_that_is_not_there_ends_the_connection(void **state)
     bench_end(&b);
 }
 
-static void client_that_leaves_is_noticed(void **state)
+static void client_that_resets_is_noticed(void **state)
 {
     struct bench b;
     struct sl_http_stream *s;
@@ -517,13 +522,35 @@ static void client_that_leaves_is_noticed(void **state)
     s->ops->want(s, SL_READABLE);
     turns(&b);
     assert_int_equal(b.n_ready, 0);
-    assert_int_equal(sl_stream_shutdown(b.far), SL_OK);
+    sl_memory_reset(b.far);
     turns(&b);
     assert_int_equal(b.n_ready, 1);
-    assert_int_equal(s->ops->recv_body(s, &c, 1, &n), SL_CANCELLED);
-    assert_int_equal(s->fault.err, SL_CANCELLED);
+    assert_int_equal(s->ops->recv_body(s, &c, 1, &n), SL_RESET);
+    sl_http_stream_close(&s);
+    assert_int_equal(next_is(&b), SL_EOF);
+    bench_end(&b);
+}
+
+static void client_that_ends_its_side_is_answered(void **state)
+{
+    struct bench b;
+    struct sl_http_stream *s;
+    char c, got[200];
+    size_t n;
+
+    (void)state;
+    bench_begin(&b, false);
+    say(&b, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    s = take_request(&b);
+    assert_int_equal(s->ops->recv_body(s, &c, 1, &n), SL_EOF);
+    s->ops->want(s, SL_READABLE);
+    assert_int_equal(sl_stream_shutdown(b.far), SL_OK);
+    turns(&b);
+    assert_int_equal(b.n_ready, 0);
+    assert_int_equal(s->ops->recv_body(s, &c, 1, &n), SL_EOF);
     reply(s, 200);
     sl_http_stream_close(&s);
+    assert_int_equal(sl_stream_read(b.far, got, sizeof(got), &n), SL_OK);
     assert_int_equal(next_is(&b), SL_EOF);
     bench_end(&b);
 }
@@ -720,28 +747,27 @@ static void flush_does_not_shorten_a_refused_write(void **state)
     bench_end(&b);
 }
 
-/* After 100 (Continue) the body is sure to come, so the connection can be kept. */
-static void refused_after_100_goes_on(void **state)
+/* A head that came in part can be answered, nothing at all cannot. */
+static void head_that_does_not_end_is_given_up(void **state)
 {
     struct bench b;
     struct sl_http_stream *s;
-    struct sl_head head = { .status = 100 };
     char got[200];
     size_t n;
 
     (void)state;
     bench_begin(&b, false);
-    say(&b, "POST /a HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
-    s = take_request(&b);
-    assert_int_equal(s->ops->send_head(s, &head), SL_OK);
-    reply(s, 403);
-    say(&b, "ab");
-    sl_http_stream_close(&s);
+    assert_null(sl_h1_server_give_up(b.a.srv, SL_REQUEST_TIMEOUT));
+    say(&b, "GET /a HTTP/1.1\r\nHo");
     assert_int_equal(next_is(&b), SL_AGAIN);
-    assert_true(sl_h1_server_is_idle(b.a.srv));
+    s = sl_h1_server_give_up(b.a.srv, SL_REQUEST_TIMEOUT);
+    assert_non_null(s);
+    assert_int_equal(s->fault.err, SL_REQUEST_TIMEOUT);
+    reply(s, 408);
+    sl_http_stream_close(&s);
     assert_int_equal(sl_stream_read(b.far, got, sizeof(got), &n), SL_OK);
-    assert_text(sl_str_make(got, n), "HTTP/1.1 100 Continue\r\n\r\n"
-                                     "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    assert_text(sl_str_make(got, n), "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n"
+                                     "Connection: close\r\n\r\n");
     bench_end(&b);
 }
 
@@ -814,9 +840,11 @@ static void long_heads_are_collected(void **state)
 }
 
 static const struct CMUnitTest singles[] = {
-    cmocka_unit_test(body_that_is_there_is_dropped),
+    cmocka_unit_test(body_that_was_read_keeps_the_connection),
     cmocka_unit_test(body_that_is_not_there_ends_the_connection),
-    cmocka_unit_test(client_that_leaves_is_noticed),
+    cmocka_unit_test(client_that_resets_is_noticed),
+    cmocka_unit_test(client_that_ends_its_side_is_answered),
+    cmocka_unit_test(head_that_does_not_end_is_given_up),
     cmocka_unit_test(pipelined_bytes_wake_nobody_before_their_turn),
     cmocka_unit_test(body_read_ahead_is_reported),
     cmocka_unit_test(connect_is_detached),
@@ -825,7 +853,6 @@ static const struct CMUnitTest singles[] = {
     cmocka_unit_test(misuse_is_answered),
     cmocka_unit_test(head_and_body_share_a_write),
     cmocka_unit_test(flush_does_not_shorten_a_refused_write),
-    cmocka_unit_test(refused_after_100_goes_on),
     cmocka_unit_test(dropped_with_a_request_under_way),
     cmocka_unit_test(reset_is_told),
     cmocka_unit_test(long_heads_are_collected),
