@@ -230,13 +230,16 @@ static enum sl_err add_check(struct maker *m, const struct sl_yaml_node *node, s
     return SL_OK;
 }
 
-/* "check NAME NAME" */
+/* "NAME NAME", or "check NAME" in a later item of a list. */
 static enum sl_err add_checks_of_text(struct maker *m, const struct sl_yaml_node *node,
                                       struct sl_str names, struct sl_rule *rule)
 {
+    const struct sl_str verb = SL_STR("check ");
     enum sl_err err = SL_OK;
     struct sl_str name;
 
+    if (sl_str_has_prefix(names, verb))
+        names = sl_str_skip(names, verb.n);
     while (err == SL_OK && sl_str_next(&names, ' ', &name))
         if (name.n > 0)
             err = add_check(m, node, name, rule);
@@ -267,7 +270,7 @@ static enum sl_err make_action(struct maker *m, const struct sl_yaml_node *node,
     rule->action = SL_ACTION_CHECK;
     if (!sl_str_eq(sl_str_head(verb, sl_str_find(verb, ' ')), check))
         return bad_action(m, node);
-    err = add_checks_of_text(m, first, sl_str_skip(verb, check.n), rule);
+    err = add_checks_of_text(m, first, sl_str_trim(sl_str_skip(verb, check.n)), rule);
     if (first != node)
         for (const struct sl_yaml_node *n = first->next; n != NULL && err == SL_OK; n = n->next)
             err = add_checks_of_text(m, n, n->value, rule);

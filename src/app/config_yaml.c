@@ -407,9 +407,10 @@ struct sl_yaml_mark sl_yaml_mark_in(const struct sl_yaml_node *scalar, size_t of
     struct sl_yaml_mark at = scalar->at;
     struct sl_str text = at.source->text;
     size_t left = count_visible(scalar->value, offset);
+    bool is_end = left == count_visible(scalar->value, scalar->value.n);
     size_t i = start_of(scalar, &at);
 
-    while (i < text.n && (left > 0 || is_blank(text.p[i]))) {
+    while (i < text.n && (left > 0 || (!is_end && is_blank(text.p[i])))) {
         if (!is_blank(text.p[i]))
             left--;
         if (is_escape(scalar, text.p[i]) && i + 1 < text.n)
