@@ -211,6 +211,7 @@ static enum progress walk_on(const struct sl_gate_ask_conf *conf, struct walk *w
 
 static struct walk walk_of(const struct sl_rule *rule)
 {
+    sl_assert(rule->n_checks <= SL_GATE_MAX_CHECKS);
     return (struct walk){ .ruling = { .action = SL_ACTION_ALLOW, .rule = rule } };
 }
 

@@ -16,7 +16,7 @@ struct sl_gate;
 struct sl_gate_ask;
 struct sl_policy;
 
-#define SL_GATE_MAX_CHECKS 8u /**< checks a rule may name */
+#define SL_GATE_MAX_CHECKS 8u /**< checks a rule may name; the configuration refuses more */
 
 /** Takes over @a ruleset and the checks. */
 struct sl_policy *sl_policy_new(struct sl_ruleset *ruleset, struct sl_check **checks,
