@@ -45,7 +45,7 @@ def test_sigterm_lets_exchanges_finish(sluice, held, tunnel, host):
     assert idle.get("/").status == 200
     send_slow(client)
     held.wait_requests(2)
-    proxy.process.send_signal(signal.SIGTERM)
+    proxy.terminate()
     assert idle.is_closed()
     with pytest.raises(ConnectionError):
         waiting.until(lambda: socket.create_connection(("127.0.0.1", proxy.port), 1).close(),
@@ -65,7 +65,7 @@ def test_readyz_says_no_while_draining(sluice, held, tunnel, host):
     client = tunnel(proxy, host, held.port)
     send_slow(client)
     held.wait_requests(1)
-    proxy.process.send_signal(signal.SIGTERM)
+    proxy.terminate()
     waiting.until(lambda: proxy.look("/readyz")[0] == 503, "503 of /readyz")
     assert proxy.look("/healthz")[0] == 200
     held.go.set()
@@ -86,9 +86,9 @@ def test_a_second_signal_stops_at_once(sluice, held, tunnel, host):
     client = tunnel(proxy, host, held.port)
     send_slow(client)
     held.wait_requests(1)
-    proxy.process.send_signal(signal.SIGTERM)
+    proxy.terminate()
     waiting.until(lambda: proxy.look("/readyz")[0] == 503, "the drain")
-    proxy.process.send_signal(signal.SIGTERM)
+    proxy.terminate()
     assert proxy.process.wait(10) in (0, 1)
     assert client.is_closed()
 
@@ -506,3 +506,75 @@ def test_explain_asks_the_check(cli, tmp_path, check, dns, host):
     assert "the check said so" in done.stdout and "policy" in done.stdout, done.stderr
     assert check.questions[0]["request"]["host"] == host
     assert not dns.heard_of(host)
+
+
+# -- reloading what connections hold -------------------------------------------------------------
+
+
+def test_reload_changes_the_authority(sluice, surroundings, cli, origin, tunnel, host, tmp_path):
+    proxy = sluice()
+    old = tunnel(proxy, host, origin.port)
+    assert old.get("/").status == 200
+    assert cli("ca", "init", "--state-dir", tmp_path, "--name", "second").returncode == 0
+    proxy.reload(merged(surroundings, {"ca": {"certificate": str(tmp_path / "ca.pem"),
+                                              "key": str(tmp_path / "ca.key")}}))
+    assert old.get("/").status == 200
+    assert proxy.look("/ca.pem")[1] == (tmp_path / "ca.pem").read_bytes()
+    proxy.ca = tmp_path / "ca.pem"
+    new = tunnel(proxy, host, origin.port)
+    assert new.get("/").status == 200
+    assert dict(x[0] for x in new.sock.getpeercert()["issuer"])["commonName"] == "second"
+
+
+def test_reload_with_a_bad_authority_keeps_the_old(sluice, surroundings, origin, tunnel, host,
+                                                   tmp_path):
+    proxy = sluice()
+    (tmp_path / "ca.pem").write_text("rubbish")
+    (tmp_path / "ca.key").write_text("rubbish")
+    (tmp_path / "ca.key").chmod(0o600)
+    said = proxy.reload(merged(surroundings, {"ca": {"certificate": str(tmp_path / "ca.pem"),
+                                                     "key": str(tmp_path / "ca.key")}}))
+    assert "failed" in said and "ca.pem" in said
+    assert tunnel(proxy, host, origin.port).get("/").status == 200
+
+
+def test_reload_changes_limits(sluice, surroundings, origin, tunnel, host):
+    proxy = sluice()
+    big = [("X-Big", "x" * 4000)]
+    assert tunnel(proxy, host, origin.port).get("/", big).status == 200
+    proxy.reload(merged(surroundings, {"limits": {"header_bytes": "2KiB"}}))
+    assert tunnel(proxy, host, origin.port).get("/", big).status == 431
+
+
+def test_reload_changes_who_is_trusted(sluice, surroundings, origin, nginx, tunnel):
+    proxy = sluice({"upstream": {"verify": False}})
+    client = tunnel(proxy, "expired.test", nginx.tls)
+    assert client.get("/hello.txt").status == 200
+    proxy.reload(surroundings)
+    assert client.get("/hello.txt").status == 502
+
+
+def test_a_session_ticket_of_the_old_authority_is_not_honoured_blindly(sluice, surroundings, cli,
+                                                                       origin, tunnel, host,
+                                                                       tmp_path):
+    proxy = sluice()
+    assert cli("ca", "init", "--state-dir", tmp_path).returncode == 0
+    context = proxy.trusting()
+    first = tunnel(proxy, host, origin.port, context=context)
+    assert first.get("/").status == 200
+    proxy.reload(merged(surroundings, {"ca": {"certificate": str(tmp_path / "ca.pem"),
+                                              "key": str(tmp_path / "ca.key")}}))
+    context.load_verify_locations(tmp_path / "ca.pem")
+    again = tunnel(proxy, host, origin.port, context=context, session=first.sock.session)
+    assert again.get("/").status == 200
+
+
+def test_cached_verdicts_do_not_survive_a_reload_that_changes_the_check(
+        sluice, surroundings, servers, check, origin, tunnel, host):
+    check.answer = lambda q: {"action": "allow", "cache": {"ttl": 600, "vary": ["host"]}}
+    other = servers(CheckService(lambda q: deny()))
+    proxy = sluice(check.config())
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/").status == 200
+    proxy.reload({**surroundings, **other.config()})
+    assert client.get("/").status == 403

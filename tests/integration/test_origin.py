@@ -1,6 +1,8 @@
 """The way to the origin: its certificate, its failures, its connections, its address."""
 import socket
+import ssl
 import threading
+import warnings
 
 import pytest
 
@@ -39,12 +41,12 @@ def unused_port():
 ])
 def test_a_faulty_certificate_is_a_named_502(proxy, nginx, tunnel, name, words, error):
     client = tunnel(proxy, name, nginx.tls)
-    page = client.get("/hello.txt", [("Accept", "text/html")])
+    page = client.get("/faulty", [("Accept", "text/html")])
     assert page.status == 502 and words in page.text
     assert page.get("proxy-status").startswith("sluice; error=tls_certificate_error")
-    assert client.get("/hello.txt").status == 502
+    assert client.get("/faulty").status == 502
     assert proxy.log(host=name)["error"] == error
-    assert nginx.hits(name) == []
+    assert all(hit["uri"] != "/faulty" for hit in nginx.hits(name))
     assert proxy.metric("sluice_handshake_failures_total", side="upstream") >= 2
 
 
@@ -368,3 +370,105 @@ def test_a_slow_reader_holds_the_origin_back(sluice, scripted, tunnel, host):
     client.send(request("GET", "/", client.authority))
     origin.wait(lambda: sent and sent[-1] == 0, "the origin to be held back")
     assert sum(sent) < 64 << 20
+
+
+# -- more that origins do ------------------------------------------------------------------------
+
+
+def test_an_origin_that_wants_a_certificate_is_502(proxy, servers, pki, tunnel, host):
+    context = pki.server_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(pki.ca)
+    origin = servers(Origin(tls=context))
+    answer = tunnel(proxy, host, origin.port).get("/")
+    assert answer.status == 502
+    assert "error=tls_" in answer.get("proxy-status")
+
+
+def test_an_origin_of_old_tls_is_502(proxy, servers, pki, tunnel, host):
+    context = pki.server_context()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    origin = servers(Origin(tls=context))
+    answer = tunnel(proxy, host, origin.port).get("/")
+    assert answer.status == 502
+    assert "error=tls_" in answer.get("proxy-status")
+
+
+def test_a_failing_preconnect_is_tried_again_after_the_verdict(sluice, check, tunnel, host):
+    sock, port = unused_port()
+    with sock:
+        proxy = sluice({**check.config(), "upstream": {"preconnect": True}})
+        client = tunnel(proxy, host, port)
+        assert [client.get("/").status for _ in range(3)] == [502] * 3
+
+
+def test_preconnect_by_rule(sluice, check, origin, tunnel, host):
+    check.answer = lambda q: check.stall()
+    config = check.config(timeout="30s")
+    config["rules"][0]["upstream"] = {"preconnect": True}
+    client = tunnel(sluice(config), host, origin.port)
+    client.send(request("GET", "/", client.authority))
+    check.wait_questions(1)
+    origin.wait(lambda: origin.connections, "a connection before the verdict")
+    check.release()
+    assert client.read().status == 200
+
+
+def test_a_name_with_guarded_and_open_addresses_uses_the_open_ones(sluice, dns, origin, tunnel,
+                                                                   host):
+    dns.records[host] = ["10.1.2.3", "127.0.0.1"]
+    proxy = sluice({"upstream": {"connect_timeout": "5s"}})
+    assert tunnel(proxy, host, origin.port).get("/").status in (200, 403)
+    assert proxy.log(host=host)["upstream_ip"] in ("127.0.0.1", None)
+
+
+def test_a_rebinding_name_is_guarded_each_time(sluice, dns, origin, tunnel, host):
+    proxy = sluice({"workers": 1, "upstream": {"allow_addresses": ["127.0.0.1/32"],
+                                               "pool": {"max_idle": 0}}})
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/").status == 200
+    dns.records[host] = ["127.0.0.66"]
+
+    def is_blocked():
+        return client.get("/").status == 403
+
+    waiting.until(is_blocked, "the new address to be guarded")
+
+
+def test_upload_is_held_back_by_a_slow_origin(sluice, scripted, tunnel, host):
+    def serve(connection):
+        http1.read_head(connection.reader)
+        got_head.set()
+        go.wait(30)
+        connection.reader.exactly(16 << 20)
+        connection.send(http1.response(b"all"))
+
+    got_head, go = threading.Event(), threading.Event()
+    client = tunnel(sluice(), host, scripted(serve=serve).port)
+    client.send(request("POST", "/", client.authority, [("Content-Length", str(16 << 20))]))
+    assert got_head.wait(20)
+    client.sock.settimeout(1)
+    sent = 0
+    with pytest.raises(TimeoutError):
+        while sent < 16 << 20:
+            sent += client.sock.send(b"x" * 65536)
+    assert sent < 16 << 20
+    go.set()
+    client.sock.settimeout(waiting.DEADLINE)
+    client.send(b"x" * ((16 << 20) - sent))
+    assert client.read().body == b"all"
+
+
+def test_an_origin_gone_inside_the_upload_is_502(proxy, scripted, tunnel, host):
+    def serve(connection):
+        http1.read_head(connection.reader)
+        connection.reset()
+
+    client = tunnel(proxy, host, scripted(serve=serve).port)
+    client.send(request("POST", "/", client.authority, [("Content-Length", "100000")], b"x" * 100))
+    assert client.read().status == 502

@@ -1,6 +1,5 @@
 """Whatever an exchange waits for: the proxy can be ended, reloaded or left by the client then, and
 nothing is leaked, kept or sent on."""
-import signal
 import ssl
 import threading
 
@@ -282,6 +281,6 @@ def test_no_descriptor_is_left(sluice, servers, pki, origin, check, tunnel, conn
 
 def test_a_second_sigterm_in_a_stalled_exchange(scene):
     awaiting_the_response(scene)
-    scene.proxy.process.send_signal(signal.SIGTERM)
-    scene.proxy.process.send_signal(signal.SIGTERM)
+    scene.proxy.terminate()
+    scene.proxy.terminate()
     assert scene.proxy.process.wait(20) == 0

@@ -45,6 +45,7 @@ class Sluice:
         self.errors = []
         self.condition = threading.Condition()
         self.ended = False
+        self.is_told = False
         self.port = None
         self._admin = None
         self.write(config)
@@ -165,10 +166,14 @@ class Sluice:
 
     # -- the end --
 
+    def terminate(self, signum=signal.SIGTERM):
+        self.is_told = True
+        self.process.send_signal(signum)
+
     def stop(self, signum=signal.SIGTERM, seconds=30):
-        """Exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(signum)
+        """Exit status; does not tell it twice."""
+        if self.process.poll() is None and not self.is_told:
+            self.terminate(signum)
         try:
             status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
