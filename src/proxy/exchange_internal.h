@@ -75,4 +75,32 @@ extern const struct sl_state_table sl_exchange_table;
 /** Advances as far as it goes; the exchange may be gone afterwards. */
 void sl_exchange_run(struct sl_exchange *x);
 
+/* What steps share (steps.c). */
+void sl_exchange_go(struct sl_exchange *x, enum sl_exchange_state to);
+/** Ends the exchange for the reason in x->fault: a page if one can still be sent, else a cut. */
+void sl_exchange_fail(struct sl_exchange *x);
+void sl_exchange_fail_with(struct sl_exchange *x, enum sl_err err, const char *text);
+/** The policy's no: by a rule, or by the last verdict of a check. */
+void sl_exchange_deny(struct sl_exchange *x);
+/** A byte moved: whoever waits may wait anew. */
+void sl_exchange_progress(struct sl_exchange *x);
+/** With its request complete, all that can still come from the client is the news that it is gone:
+ * asks to hear of it.  True when it is gone already, and the exchange has failed. */
+bool sl_exchange_watch_client(struct sl_exchange *x);
+/** Readiness of either stream. */
+void sl_exchange_on_ready(void *arg, unsigned events);
+
+/** Where the request goes, by its head and the rule that decided (steps_origin.c). */
+void sl_exchange_set_origin(struct sl_exchange *x);
+/** upstream.preconnect: the connection is made while the check is out; nothing is written to it. */
+void sl_exchange_preconnect(struct sl_exchange *x);
+
+/* Steps in files of their own. */
+void sl_exchange_st_begin(void *self); /**< steps_decide.c */
+void sl_exchange_st_decide(void *self);
+void sl_exchange_st_ask(void *self);
+void sl_exchange_st_acquire(void *self); /**< steps_origin.c */
+void sl_exchange_st_send(void *self);
+void sl_exchange_st_relay(void *self);
+
 #endif

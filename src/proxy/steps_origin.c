@@ -1,0 +1,302 @@
+/* steps_origin.c -- ACQUIRE, SEND, RELAY: an allowed request goes up, its response comes down. */
+#include "base/mem.h"
+#include "http/uri.h"
+#include "proxy/exchange_internal.h"
+#include "proxy/forward.h"
+#include "proxy/snapshot.h"
+
+static sl_acquire_fn on_acquired;
+
+void sl_exchange_set_origin(struct sl_exchange *x)
+{
+    const struct sl_rule *rule = x->decision.rule;
+
+    x->origin = (struct sl_origin){ .host = x->forward.host,
+                                    .port = x->forward.port,
+                                    .tls = sl_str_eq(x->request->scheme, SL_STR("https")),
+                                    .verify = x->env->conf->upstream.verify,
+                                    .owner = x->client->is_pinned ? x->client->id : 0 };
+    if (rule->verify != SL_INHERIT)
+        x->origin.verify = rule->verify == SL_FORCE_ON;
+}
+
+/* upstream.preconnect: the connection is made while the check is out; nothing is written to it. */
+void sl_exchange_preconnect(struct sl_exchange *x)
+{
+    enum sl_override o = x->decision.rule->preconnect;
+
+    if (o == SL_FORCE_OFF || (o == SL_INHERIT && !x->env->conf->upstream.preconnect))
+        return;
+    sl_exchange_set_origin(x);
+    if (!sl_pool_try(x->env->pool, &x->origin, &x->lease))
+        x->acquire = sl_acquire_start(x->env->pool, &x->origin, false, on_acquired, x);
+}
+
+/* -- ACQUIRE -- */
+
+static void on_acquired(void *arg, const struct sl_lease *lease, const struct sl_fault *fault)
+{
+    struct sl_exchange *x = arg;
+
+    x->acquire = NULL;
+    if (lease != NULL) {
+        x->lease = *lease;
+    } else if (x->state ==
+               ST_ACQUIRE) { /* a preconnect that failed is tried again after the verdict */
+        x->fault = *fault;
+        if (fault->err == SL_BLOCKED_ADDRESS)
+            x->verdict = "deny";
+        sl_exchange_fail(x);
+    }
+    sl_exchange_run(x);
+}
+
+static void begin_upload(struct sl_exchange *x)
+{
+    x->up = (struct sl_pump){ .from = x->stream, .to = x->lease.stream };
+    x->up_state = SL_PUMP_WAIT_READ;
+}
+
+static void begin_send(struct sl_exchange *x)
+{
+    struct sl_http_stream *up = x->lease.stream;
+
+    sl_assert(up != NULL);
+    up->on_ready = sl_exchange_on_ready;
+    up->arg = x;
+    begin_upload(x);
+    if (up->ops->send_head(up, &x->forward) == SL_OK) {
+        sl_exchange_go(x, ST_SEND);
+        sl_exchange_progress(x);
+        return;
+    }
+    x->fault = up->fault;
+    sl_exchange_fail(x);
+}
+
+void sl_exchange_st_acquire(void *self)
+{
+    struct sl_exchange *x = self;
+
+    if (x->request->framing == SL_FRAMING_NONE && sl_exchange_watch_client(x))
+        return;
+    if (x->acquire != NULL)
+        return;
+    if (x->lease.stream == NULL &&
+        (x->is_retry || !sl_pool_try(x->env->pool, &x->origin, &x->lease))) {
+        x->acquire = sl_acquire_start(x->env->pool, &x->origin, x->is_retry, on_acquired, x);
+        return;
+    }
+    begin_send(x);
+}
+
+/* -- SEND -- */
+
+/* RFC 9110 section 9.2.2: only a request that may be sent twice, and of which the client's body is
+ * untouched. */
+static bool may_retry(const struct sl_exchange *x)
+{
+    return x->lease.reused && !x->is_retry && x->request->framing == SL_FRAMING_NONE &&
+           sl_method_is_idempotent(x->request->method) &&
+           sl_pool_is_unanswered(x->env->pool, x->lease.stream);
+}
+
+static void lost_upstream(struct sl_exchange *x, enum sl_err err)
+{
+    if (may_retry(x)) {
+        x->is_retry = true;
+        sl_pump_fini(&x->up);
+        sl_http_stream_close(&x->lease.stream);
+        sl_exchange_go(x, ST_ACQUIRE);
+        return;
+    }
+    x->fault = x->lease.stream->fault;
+    if (x->fault.err == SL_OK)
+        sl_fault_set(&x->fault, err == SL_EOF ? SL_RESET : err, "origin closed without a response");
+    sl_exchange_fail(x);
+}
+
+static void pass_interim(struct sl_exchange *x, const struct sl_head *interim)
+{
+    struct sl_head head;
+
+    sl_forward_response(interim, x->request, &x->arena, &head);
+    if (x->stream->ops->send_head(x->stream, &head) != SL_OK ||
+        x->stream->ops->flush(x->stream) == SL_RESET)
+        x->up_state = SL_PUMP_SOURCE_FAILED;
+}
+
+static bool names_connection_auth(const struct sl_fields *f, enum sl_field_id id)
+{
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct sl_str v = f->v[i].value;
+
+        if (f->v[i].id == id && (sl_str_ieq(sl_str_head(v, 4), SL_STR("NTLM")) ||
+                                 sl_str_ieq(sl_str_head(v, 9), SL_STR("Negotiate"))))
+            return true;
+    }
+    return false;
+}
+
+/* NTLM and Negotiate authenticate the connection: from the first sign on it is this client's alone.
+ */
+static void pin_if_authenticated(struct sl_exchange *x)
+{
+    if (!names_connection_auth(&x->request->fields, SL_FIELD_AUTHORIZATION) &&
+        !names_connection_auth(&x->response->fields, SL_FIELD_WWW_AUTHENTICATE))
+        return;
+    x->client->is_pinned = true;
+    sl_pool_pin(x->env->pool, x->lease.stream, x->client->id);
+}
+
+/* Rules that look at the response have their say; true when one of them denies. */
+static bool is_response_denied(struct sl_exchange *x)
+{
+    const struct sl_field *type = sl_fields_find(&x->response->fields, SL_FIELD_CONTENT_TYPE);
+    struct sl_decision d;
+
+    if (!x->decision.awaits_response)
+        return false;
+    x->facts.status = x->response->status;
+    x->facts.type = type != NULL ? type->value : SL_STR("");
+    x->facts.known |= SL_FACTS_OF_RESPONSE;
+    d = sl_ruleset_decide_response(sl_policy_ruleset(x->env->conf->policy), &x->facts,
+                                   &x->decision);
+    if (d.rule->action != SL_ACTION_DENY && d.rule->action != SL_ACTION_REFUSE)
+        return false;
+    sl_ruling_fini(&x->ruling);
+    x->decision = d;
+    x->ruling = (struct sl_ruling){ .rule = d.rule, .action = SL_ACTION_DENY };
+    return true;
+}
+
+static void on_response(struct sl_exchange *x, const struct sl_head *response)
+{
+    struct sl_head head;
+
+    x->response = response;
+    pin_if_authenticated(x);
+    if (is_response_denied(x)) {
+        sl_exchange_deny(x);
+        return;
+    }
+    sl_forward_response(response, x->request, &x->arena, &head);
+    for (uint32_t i = 0; i < x->ruling.n_verdicts; i++)
+        sl_edit_apply(&x->ruling.verdicts[i]->response, &head.fields, &x->arena);
+    x->status = response->status;
+    if (x->stream->ops->send_head(x->stream, &head) != SL_OK) {
+        sl_fault_set(&x->fault, SL_CANCELLED, "client went away");
+        sl_exchange_go(x, ST_DONE);
+        return;
+    }
+    x->down = (struct sl_pump){ .from = x->lease.stream, .to = x->stream };
+    if (x->status == 101)
+        begin_upload(x); /* the request has ended; what comes now is another protocol's */
+    sl_exchange_go(x, ST_RELAY);
+    sl_exchange_progress(x);
+}
+
+/* Reads heads until the final one; SL_OK when the state has changed. */
+static enum sl_err await_response(struct sl_exchange *x)
+{
+    struct sl_http_stream *up = x->lease.stream;
+    const struct sl_head *head;
+    enum sl_err err;
+
+    while ((err = up->ops->recv_head(up, &head)) == SL_OK) {
+        if (head->status >= 200 || head->status == 101) {
+            on_response(x, head);
+            return SL_OK;
+        }
+        pass_interim(x, head);
+    }
+    return err;
+}
+
+static void run_up(struct sl_exchange *x)
+{
+    uint64_t before = x->stream->n_received;
+    bool was_done = x->up_state == SL_PUMP_DONE;
+
+    if (was_done || x->up_state == SL_PUMP_SINK_FAILED || x->up_state == SL_PUMP_SOURCE_FAILED)
+        return;
+    x->up_state = sl_pump_run(&x->up);
+    if (x->stream->n_received != before || x->up_state == SL_PUMP_DONE)
+        sl_exchange_progress(x);
+}
+
+static unsigned up_interest(const struct sl_exchange *x, enum sl_pump_state waiting, unsigned event)
+{
+    return x->up_state == waiting ? event : 0;
+}
+
+void sl_exchange_st_send(void *self)
+{
+    struct sl_exchange *x = self;
+    enum sl_err err;
+
+    run_up(x);
+    if (x->up_state == SL_PUMP_DONE && sl_exchange_watch_client(x))
+        return;
+    if (x->up_state == SL_PUMP_SOURCE_FAILED) {
+        x->fault = x->stream->fault;
+        if (x->fault.err == SL_OK || x->fault.err == SL_RESET || x->fault.err == SL_EOF)
+            sl_fault_set(&x->fault, SL_CANCELLED, "client went away");
+        sl_exchange_fail(x);
+        return;
+    }
+    err = await_response(x);
+    if (err == SL_OK)
+        return;
+    if (err != SL_AGAIN || x->up_state == SL_PUMP_SINK_FAILED) {
+        lost_upstream(x, err == SL_AGAIN ? SL_RESET : err);
+        return;
+    }
+    if (x->up_state == SL_PUMP_WAIT_READ)
+        x->stream->ops->want(x->stream, SL_READABLE);
+    x->lease.stream->ops->want(x->lease.stream,
+                               SL_READABLE | up_interest(x, SL_PUMP_WAIT_WRITE, SL_WRITABLE));
+}
+
+/* -- RELAY -- */
+
+static void cut(struct sl_exchange *x, const struct sl_fault *fault, enum sl_err otherwise)
+{
+    x->fault = *fault;
+    if (x->fault.err == SL_OK)
+        x->fault.err = otherwise;
+    sl_exchange_go(x, ST_DONE);
+}
+
+void sl_exchange_st_relay(void *self)
+{
+    struct sl_exchange *x = self;
+    uint64_t before = x->stream->n_sent;
+    bool is_raw = x->status == 101;
+    enum sl_pump_state down;
+
+    run_up(x);
+    if (x->up_state == SL_PUMP_DONE && !is_raw && sl_exchange_watch_client(x))
+        return;
+    down = sl_pump_run(&x->down);
+    if (x->stream->n_sent != before)
+        sl_exchange_progress(x);
+    if (down == SL_PUMP_SOURCE_FAILED) {
+        cut(x, &x->lease.stream->fault, SL_RESPONSE_CUT);
+        return;
+    }
+    if (down == SL_PUMP_SINK_FAILED || x->up_state == SL_PUMP_SOURCE_FAILED) {
+        cut(x, &(struct sl_fault){ .err = SL_CANCELLED, .text = "client went away" }, SL_CANCELLED);
+        return;
+    }
+    if (down == SL_PUMP_DONE &&
+        (!is_raw || x->up_state == SL_PUMP_DONE || x->up_state == SL_PUMP_SINK_FAILED)) {
+        sl_exchange_go(x, ST_DONE);
+        return;
+    }
+    x->stream->ops->want(x->stream, up_interest(x, SL_PUMP_WAIT_READ, SL_READABLE) |
+                                        up_interest(x, SL_PUMP_DONE, SL_READABLE) |
+                                        (down == SL_PUMP_WAIT_WRITE ? SL_WRITABLE : 0));
+    x->lease.stream->ops->want(x->lease.stream, up_interest(x, SL_PUMP_WAIT_WRITE, SL_WRITABLE) |
+                                                    (down == SL_PUMP_WAIT_READ ? SL_READABLE : 0));
+}
