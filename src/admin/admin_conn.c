@@ -71,7 +71,7 @@ void sl_admin_conn_open(struct sl_admin *admin, struct sl_stream *stream,
     sl_h1_server_on_ready(c->server, on_ready, c);
 }
 
-/* -- sending -------------------------------------------------------------------------------- */
+/* -- sending -- */
 
 static void add(struct sl_head *head, const char *name, struct sl_str value)
 {
@@ -147,7 +147,7 @@ static enum sl_err send_answer(struct sl_admin_conn *c)
     return err;
 }
 
-/* -- profiles ------------------------------------------------------------------------------- */
+/* -- profiles -- */
 
 static void on_profile(void *arg, struct sl_str profile, const struct sl_fault *fault)
 {
@@ -206,7 +206,7 @@ static enum sl_err watch_client(struct sl_admin_conn *c)
     return err == SL_EOF ? SL_AGAIN : err;
 }
 
-/* -- requests ------------------------------------------------------------------------------- */
+/* -- requests -- */
 
 /* A page of another site can make its name mean this address, but cannot make the browser name
  * another host (DNS rebinding). */

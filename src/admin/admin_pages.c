@@ -58,7 +58,7 @@ static void write_ca(const struct sl_admin *admin, struct sl_admin_answer *answe
     }
 }
 
-/* -- the page for eyes ---------------------------------------------------------------------- */
+/* -- the page for eyes -- */
 
 static const char index_start[] =
     "<!doctype html>\n"

@@ -47,7 +47,7 @@ bool sl_profile_parse_seconds(struct sl_str query, uint64_t *ret_seconds)
     return true;
 }
 
-/* -- the profiler --------------------------------------------------------------------------- */
+/* -- the profiler -- */
 
 #if SL_HAVE_PROFILER
 
@@ -103,7 +103,7 @@ void sl_profile_leave_to_threads(void)
 
 #endif
 
-/* -- the operation -------------------------------------------------------------------------- */
+/* -- the operation -- */
 
 static void on_end(void *arg);
 

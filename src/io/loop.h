@@ -37,8 +37,7 @@ void sl_loop_advance(struct sl_loop *loop, uint64_t ms);
 /** Monotonic milliseconds, as of the start of this turn. */
 uint64_t sl_loop_now_ms(const struct sl_loop *loop);
 
-/* -- timers: embedded, restartable, stopped at once
- * ------------------------------------------------ */
+/* -- timers: embedded, restartable, stopped at once -- */
 
 typedef void sl_timer_fn(void *arg);
 
@@ -61,8 +60,7 @@ static inline bool sl_timer_is_armed(const struct sl_timer *t)
     return t->loop != NULL;
 }
 
-/* -- tasks: run later in this turn, before the loop waits
- * -------------------------------------------- */
+/* -- tasks: run later in this turn, before the loop waits -- */
 
 struct sl_task {
     struct sl_task *next;
@@ -81,8 +79,7 @@ void sl_task_cancel(struct sl_loop *loop, struct sl_task *t);
 /** Calls @a free_fn(p) at the end of this turn, after all tasks. */
 void sl_loop_defer_free(struct sl_loop *loop, void *p, void (*free_fn)(void *p));
 
-/* -- readiness of a descriptor
- * ---------------------------------------------------------------------- */
+/* -- readiness of a descriptor -- */
 
 struct sl_watch;
 /** @a events: SL_READABLE | SL_WRITABLE; both are set on an error or hang-up, reading then tells.
@@ -97,8 +94,7 @@ void sl_watch_want(struct sl_watch *w, unsigned events);
 /** Ends the watch; call it before closing the descriptor.  No callback runs afterwards. */
 void sl_watch_free(struct sl_watch **w);
 
-/* -- signals, work on another thread
- * ---------------------------------------------------------------- */
+/* -- signals, work on another thread -- */
 
 struct sl_signal;
 typedef void sl_signal_fn(void *arg, int signum);

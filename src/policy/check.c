@@ -68,8 +68,7 @@ struct sl_ask {
 static sl_fetch_fn on_fetched;
 static sl_flight_fn on_landed;
 
-/* -- the check, shared
- * -------------------------------------------------------------------------------- */
+/* -- the check, shared -- */
 
 static void *verdict_ref(void *v)
 {
@@ -233,8 +232,7 @@ static struct sl_verdict *failed(struct sl_check *c, const struct sl_question *q
     return v;
 }
 
-/* -- a worker's client
- * ---------------------------------------------------------------------------------- */
+/* -- a worker's client -- */
 
 struct sl_check_client *sl_check_client_new(const struct sl_check_client_conf *conf)
 {
@@ -366,9 +364,7 @@ static void lead(struct sl_check_client *client, const struct sl_question *q,
     sl_flight_land(&flight, failed(c, q, SL_CHECK_OVERLOAD, "too many questions in flight"));
 }
 
-/* -- asking
- * -----------------------------------------------------------------------------------------------
- */
+/* -- asking -- */
 
 static void join(struct sl_ask *a)
 {

@@ -62,7 +62,7 @@ static void add_version(struct sl_buf *out, const struct sl_record *r)
     add_u64(out, r->http_minor);
 }
 
-/* -- json --------------------------------------------------------------------------------- */
+/* -- json -- */
 
 /* The name of a member with all that stands around it. */
 #define MEMBER(name) SL_STR(",\"" name "\":")
@@ -194,7 +194,7 @@ void sl_access_line_json(struct sl_buf *out, const struct sl_record *r)
     sl_buf_add_str(out, SL_STR("}\n"));
 }
 
-/* -- text --------------------------------------------------------------------------------- */
+/* -- text -- */
 
 static void add_field(struct sl_buf *out, struct sl_str s)
 {

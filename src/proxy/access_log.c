@@ -49,7 +49,7 @@ struct sl_access_log {
     uint64_t n_lost;
 };
 
-/* -- the sink: the writer's side ------------------------------------------------------------ */
+/* -- the sink: the writer's side -- */
 
 static void close_sink(int fd)
 {
@@ -145,7 +145,7 @@ static void sink_switch(struct sl_access_log *log, int fd)
         log->sink = SINK_FAILED;
 }
 
-/* -- the writer ------------------------------------------------------------------------------- */
+/* -- the writer -- */
 
 struct batch {
     struct sl_buf text;

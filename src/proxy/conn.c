@@ -136,9 +136,7 @@ void sl_conn_arm(struct sl_conn *c, uint32_t ms)
     sl_timer_start(c->env->loop, &c->timer, ms, on_timer, c);
 }
 
-/* -- READ
- * -------------------------------------------------------------------------------------------------
- */
+/* -- READ -- */
 
 /* Idle before the first byte of a request, then the head's own time. */
 static void arm(struct sl_conn *c)

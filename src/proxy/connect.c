@@ -18,8 +18,7 @@ static sl_connect_fn on_dialled;
 static sl_intercept_fn on_intercepted;
 static sl_relay_fn on_relayed;
 
-/* -- the log line of a CONNECT that did not end in exchanges
- * ---------------------------------------------- */
+/* -- the log line of a CONNECT that did not end in exchanges -- */
 
 struct outcome {
     const char *verdict;
@@ -83,8 +82,7 @@ void sl_conn_account_cut(struct sl_conn *c)
     account_tunnel(c, &moved);
 }
 
-/* -- answering the CONNECT
- * ------------------------------------------------------------------------------------ */
+/* -- answering the CONNECT -- */
 
 static void answer(struct sl_conn *c, enum sl_conn_plan plan)
 {
@@ -216,9 +214,7 @@ void sl_conn_st_answer(void *self)
     sl_conn_go(c, ST_READ);
 }
 
-/* -- DIAL
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- DIAL -- */
 
 static void dial(struct sl_conn *c)
 {
@@ -275,9 +271,7 @@ static void on_relayed(void *arg, const struct sl_relay_result *result)
     sl_conn_run(c);
 }
 
-/* -- DECIDE
- * -------------------------------------------------------------------------------------------------------
- */
+/* -- DECIDE -- */
 
 static void ask(struct sl_conn *c, bool is_opaque, sl_gate_fn *done)
 {
@@ -363,9 +357,7 @@ void sl_conn_connect(struct sl_conn *c, const struct sl_head *head)
     decide(c);
 }
 
-/* -- after INTERCEPT
- * ------------------------------------------------------------------------------------------------
- */
+/* -- after INTERCEPT -- */
 
 static void refuse_opaque(struct sl_conn *c)
 {

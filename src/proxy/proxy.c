@@ -139,8 +139,7 @@ size_t sl_proxy_n_conns(const struct sl_proxy *p)
     return p->n_members;
 }
 
-/* -- accepting
- * ------------------------------------------------------------------------------------------ */
+/* -- accepting -- */
 
 static void admit(struct listener *l, int fd, const struct sl_addr *peer)
 {
@@ -226,8 +225,7 @@ void sl_proxy_unlisten(struct sl_proxy *p, int fd)
     }
 }
 
-/* -- ending
- * ---------------------------------------------------------------------------------------------- */
+/* -- ending -- */
 
 static void report_drained(struct sl_proxy *p)
 {

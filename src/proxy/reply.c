@@ -21,7 +21,7 @@ struct saying {
     struct sl_buf body;
 };
 
-/* -- choosing ------------------------------------------------------------------------------- */
+/* -- choosing -- */
 
 /* The type alone of "type; parameter". */
 static struct sl_str media_type(struct sl_str value)
@@ -100,7 +100,7 @@ static bool ends_connection(enum sl_err err)
     return false;
 }
 
-/* -- bodies --------------------------------------------------------------------------------- */
+/* -- bodies -- */
 
 static struct sl_str host_shown(const struct sl_reply_conf *conf)
 {
@@ -175,7 +175,7 @@ static struct sl_str write_verdict_body(struct saying *s)
     return SL_STR("text/plain; charset=utf-8");
 }
 
-/* -- fields --------------------------------------------------------------------------------- */
+/* -- fields -- */
 
 static void add(struct sl_head *head, const char *name, struct sl_str value)
 {
@@ -243,7 +243,7 @@ static void add_verdict_fields(const struct saying *s, struct sl_head *head)
                           sl_arena_str(head->arena, given->v[i].value));
 }
 
-/* -- gRPC ------------------------------------------------------------------------------------ */
+/* -- gRPC -- */
 
 /* As clients map what does not come from a gRPC server (gRPC, "HTTP to gRPC status code mapping");
  * a denial is one whatever status it was given. */

@@ -41,8 +41,7 @@ struct sl_tls_client_context {
     struct sl_tls_sessions sessions;
 };
 
-/* -- key log, for people who debug with a packet capture
- * ------------------------------------------------------ */
+/* -- key log, for people who debug with a packet capture -- */
 
 static pthread_once_t keylog_once = PTHREAD_ONCE_INIT;
 static int keylog_fd = -1;
@@ -72,9 +71,7 @@ static void on_keylog(const SSL *ssl, const char *line)
         return;
 }
 
-/* -- both sides
- * -----------------------------------------------------------------------------------------------
- */
+/* -- both sides -- */
 
 static SSL_CTX *new_ssl_ctx(const SSL_METHOD *method, const char *ciphers)
 {
@@ -100,8 +97,7 @@ const char *sl_tls_library(void)
     return OpenSSL_version(OPENSSL_VERSION);
 }
 
-/* -- towards clients
- * ------------------------------------------------------------------------------------------ */
+/* -- towards clients -- */
 
 /* size: six parameters are the library's choice. */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
@@ -206,8 +202,7 @@ SSL_CTX *sl_tls_server_context_ssl(const struct sl_tls_server_context *ctx)
     return ctx->ssl;
 }
 
-/* -- towards origins
- * ------------------------------------------------------------------------------------------ */
+/* -- towards origins -- */
 
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {

@@ -28,9 +28,7 @@ struct sl_tls_handshake {
     void *arg;
 };
 
-/* -- counters
- * -------------------------------------------------------------------------------------------------
- */
+/* -- counters -- */
 
 static const char *const side_names[N_SIDES] = { "client", "upstream" };
 static pthread_once_t metrics_once = PTHREAD_ONCE_INIT;
@@ -83,9 +81,7 @@ static void count_failure(enum side side, enum sl_err err)
     sl_metric_add(m, 1);
 }
 
-/* -- steps
- * ----------------------------------------------------------------------------------------------------
- */
+/* -- steps -- */
 
 /* Reports last, after the handshake is gone, so done() may free its owner. */
 static void finish(struct sl_tls_handshake *hs, const struct sl_fault *fault)
@@ -178,8 +174,7 @@ void sl_tls_handshake_cancel(struct sl_tls_handshake **hs)
     sl_free(h);
 }
 
-/* -- towards a client
- * ----------------------------------------------------------------------------------------- */
+/* -- towards a client -- */
 
 /* The stack alone is the caller's; NULL for an authority that clients know. */
 static STACK_OF(X509) * chain_of(const struct sl_ca *ca)
@@ -220,8 +215,7 @@ struct sl_tls_handshake *sl_tls_accept_start(const struct sl_tls_accept_conf *co
     return start(conf->loop, stream, done, arg);
 }
 
-/* -- towards an origin
- * ---------------------------------------------------------------------------------------- */
+/* -- towards an origin -- */
 
 static void verify_name(SSL *ssl, struct sl_str host)
 {

@@ -36,8 +36,7 @@ static struct sl_tls_stream *of(struct sl_stream *s)
     return SL_CONTAINER(s, struct sl_tls_stream, s);
 }
 
-/* -- the library's view of the stream below
- * ---------------------------------------------------------------------- */
+/* -- the library's view of the stream below -- */
 
 static int lower_result(struct sl_tls_stream *t, enum sl_err err, size_t n)
 {
@@ -118,9 +117,7 @@ static void attach_bio(struct sl_tls_stream *t)
     SSL_set_bio(t->ssl, bio, bio);
 }
 
-/* -- readiness
- * ------------------------------------------------------------------------------------------------
- */
+/* -- readiness -- */
 
 /* Bytes that were read ahead and perhaps make a record are tried once; when they do not, read_waits
  * says so. */
@@ -173,9 +170,7 @@ static void on_wake(void *arg)
     t->s.on_ready(t->s.arg, SL_READABLE);
 }
 
-/* -- outcomes
- * -------------------------------------------------------------------------------------------------
- */
+/* -- outcomes -- */
 
 static enum sl_err cut_short(struct sl_tls_stream *t)
 {
@@ -231,8 +226,7 @@ enum sl_err sl_tls_stream_handshake(struct sl_stream *s)
     return err;
 }
 
-/* -- the stream's operations
- * ---------------------------------------------------------------------------------- */
+/* -- the stream's operations -- */
 
 static void end_read(struct sl_tls_stream *t, enum sl_err err)
 {
