@@ -63,7 +63,7 @@ static struct sl_record empty_record(void)
     };
 }
 
-/* -- lines -------------------------------------------------------------------------------- */
+/* -- lines -- */
 
 static void expect_line(void (*write_line)(struct sl_buf *, const struct sl_record *),
                         const struct sl_record *r, const char *expected)
@@ -249,7 +249,7 @@ static void durations_have_fitting_units(void **state)
     }
 }
 
-/* -- the writer ---------------------------------------------------------------------------- */
+/* -- the writer -- */
 
 static void path_of(const char *name, char ret_path[128])
 {

@@ -167,7 +167,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* -- pages -------------------------------------------------------------------------------- */
+/* -- pages -- */
 
 static void health_and_readiness(void **state)
 {
@@ -326,7 +326,7 @@ static void unix_socket_takes_any_host(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
-/* -- connections ---------------------------------------------------------------------------- */
+/* -- connections -- */
 
 static void connection_is_kept(void **state)
 {
@@ -391,7 +391,7 @@ static void free_closes_what_is_open(void **state)
     await_end(f, c);
 }
 
-/* -- profiles ------------------------------------------------------------------------------- */
+/* -- profiles -- */
 
 static void seconds_are_read_from_the_query(void **state)
 {

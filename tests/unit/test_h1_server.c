@@ -457,7 +457,8 @@ static void reply(struct sl_http_stream *s, uint16_t status)
     assert_int_equal(s->ops->send_end(s, NULL), SL_OK);
 }
 
-/* Whoever answers without wanting the body reads what is there of it, and the connection goes on. */
+/* Whoever answers without wanting the body reads what is there of it, and the connection goes on.
+ */
 static void body_that_was_read_keeps_the_connection(void **state)
 {
     struct bench b;

@@ -68,7 +68,7 @@ static bool body_has(const struct fixture *f, const char *text)
     return memmem(f->reply.body.p, f->reply.body.n, text, strlen(text)) != NULL;
 }
 
-/* -- forms -------------------------------------------------------------------------------- */
+/* -- forms -- */
 
 static void form_follows_the_request(void **state)
 {
@@ -245,7 +245,7 @@ static void grpc_gets_a_status_it_understands(void **state)
     }
 }
 
-/* -- what the error means ------------------------------------------------------------------ */
+/* -- what the error means -- */
 
 static void every_error_makes_a_reply(void **state)
 {
@@ -295,7 +295,7 @@ static void connection_ends_where_framing_is_lost(void **state)
     }
 }
 
-/* -- verdicts ------------------------------------------------------------------------------- */
+/* -- verdicts -- */
 
 static void verdict_field(struct sl_verdict *v, const char *name, const char *text)
 {
