@@ -149,7 +149,7 @@ static void write_index(const struct sl_admin *admin, struct sl_admin_answer *an
     sl_buf_add_str(out, sl_str_of(index_links));
 }
 
-/* -- */
+/* -- the choice of the page -- */
 
 void sl_admin_page(const struct sl_admin *admin, struct sl_str path, struct sl_admin_answer *answer)
 {

@@ -320,6 +320,7 @@ static size_t blank_len(struct sl_str in)
     return sl_str_has_prefix(in, SL_STR("\r\n")) ? 2 : 0;
 }
 
+/* size: a pure function: what it needs and what it gives are all in its parameters. */
 enum sl_err sl_h1_parse_request(struct sl_str in, const struct sl_h1_limits *limits,
                                 const struct sl_h1_origin *origin, struct sl_head *ret_head,
                                 size_t *ret_used, struct sl_fault *fault)
@@ -384,6 +385,7 @@ static enum sl_err settle_response_framing(struct parser *p, const struct sl_hea
     return SL_OK;
 }
 
+/* size: a pure function: what it needs and what it gives are all in its parameters. */
 enum sl_err sl_h1_parse_response(struct sl_str in, const struct sl_h1_limits *limits,
                                  const struct sl_head *request, struct sl_head *ret_head,
                                  size_t *ret_used, struct sl_fault *fault)
@@ -439,6 +441,7 @@ static bool may_trail(const struct sl_field *f)
     return known[f->id];
 }
 
+/* size: a pure function: what it needs and what it gives are all in its parameters. */
 enum sl_err sl_h1_parse_trailers(struct sl_str in, const struct sl_h1_limits *limits,
                                  struct sl_arena *a, struct sl_fields *ret_fields, size_t *ret_used,
                                  struct sl_fault *fault)

@@ -20,8 +20,8 @@ struct request {
     struct sl_h1_server *srv; /* NULL once closed */
     struct sl_arena arena;
     struct sl_head head;
-    uint8_t minor;   /* of the peer's version, for the responses */
-    bool is_last;    /* the connection ends after it */
+    uint8_t minor; /* of the peer's version, for the responses */
+    bool is_last;  /* the connection ends after it */
 };
 
 struct sl_h1_server {

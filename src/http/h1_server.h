@@ -36,8 +36,8 @@ void sl_h1_server_free(struct sl_h1_server **srv);
 enum sl_err sl_h1_server_next(struct sl_h1_server *srv, struct sl_http_stream **ret_stream,
                               struct sl_fault *ret_fault) SL_MUST_USE;
 
-/** The head under way is waited for no longer: a stream that can still send one response, like that of
- * a malformed head; its fault is @a err.  NULL when not one byte of a head has come. */
+/** The head under way is waited for no longer: a stream that can still send one response, like that
+ * of a malformed head; its fault is @a err.  NULL when not one byte of a head has come. */
 struct sl_http_stream *sl_h1_server_give_up(struct sl_h1_server *srv, enum sl_err err);
 
 /** Hears of readability while no request is under way. */

@@ -208,8 +208,8 @@ static void st_read(void *self)
         sl_conn_go(c, ST_ENDED);
 }
 
-/* A head that does not come to its end is answered; a connection that is only idle, or does not take
- * its answer, just ends. */
+/* A head that does not come to its end is answered; a connection that is only idle, or does not
+ * take its answer, just ends. */
 static void on_timer(void *arg)
 {
     struct sl_conn *c = arg;

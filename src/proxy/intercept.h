@@ -1,8 +1,8 @@
-/* intercept.h -- what a client does with its tunnel: wait for the first bytes, and open TLS if it is that.
+/* intercept.h -- what a client does with its tunnel: wait for the first bytes, and open TLS if it
+ * is that.
  *
- * PEEK (first bytes) -> HELLO -> LEAF -> HANDSHAKE.  Rules are asked again once the ClientHello is known:
- * one that says tunnel leaves it unopened.
- * Thread: the loop's.
+ * PEEK (first bytes) -> HELLO -> LEAF -> HANDSHAKE.  Rules are asked again once the ClientHello is
+ * known: one that says tunnel leaves it unopened. Thread: the loop's.
  */
 #ifndef SL_PROXY_INTERCEPT_H
 #define SL_PROXY_INTERCEPT_H
@@ -30,23 +30,24 @@ struct sl_intercept_conf {
     struct sl_env *env;       /**< borrowed until the end */
     struct sl_stream *stream; /**< taken over */
     struct sl_buf *preface;   /**< bytes already read from it; borrowed until the end, added to */
-    struct sl_facts *facts;   /**< of the connection: host and port are those of the CONNECT; sni and alpn are learnt
-                                 here; borrowed until the end */
-    struct sl_arena *arena;   /**< for what is learnt; borrowed until the end */
+    struct sl_facts *facts; /**< of the connection: host and port are those of the CONNECT; sni and
+                               alpn are learnt here; borrowed until the end */
+    struct sl_arena *arena; /**< for what is learnt; borrowed until the end */
 };
 
 struct sl_intercept_result {
     enum sl_intercept_kind kind;
-    struct sl_stream *stream;  /**< the callee's; NULL when FAILED */
-    const char *tls_version;   /**< TLS */
-    const char *leaf;          /**< TLS: "hit", "forged", or "none" for a resumed session */
+    struct sl_stream *stream;     /**< the callee's; NULL when FAILED */
+    const char *tls_version;      /**< TLS */
+    const char *leaf;             /**< TLS: "hit", "forged", or "none" for a resumed session */
     const struct sl_fault *fault; /**< FAILED */
 };
 
 /** Exactly once, from the loop, never from inside start; the operation is already gone. */
 typedef void sl_intercept_fn(void *arg, const struct sl_intercept_result *result);
 
-struct sl_intercept *sl_intercept_start(const struct sl_intercept_conf *conf, sl_intercept_fn *done, void *arg);
+struct sl_intercept *sl_intercept_start(const struct sl_intercept_conf *conf, sl_intercept_fn *done,
+                                        void *arg);
 /** Closes the stream. */
 void sl_intercept_cancel(struct sl_intercept **op);
 
