@@ -142,7 +142,7 @@ enum sl_err sl_profile_start(const struct sl_profile_conf *conf, sl_profile_fn *
                              struct sl_profile **ret_profile, struct sl_fault *fault)
 {
     struct sl_profile *p;
-    int fd;
+    int fd = -1;
 
     if (!SL_HAVE_PROFILER)
         return sl_fault_set(fault, SL_NOT_IMPLEMENTED, "built without the profiler");
