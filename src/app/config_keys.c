@@ -3,7 +3,7 @@
 
 #include "app/config.h"
 #include "app/config_value.h"
-#include "app/suggest.h"
+#include "base/suggest.h"
 #include "base/mem.h"
 
 #define SECOND UINT64_C(1000)

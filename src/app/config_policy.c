@@ -5,7 +5,7 @@
 
 #include "app/config.h"
 #include "app/config_value.h"
-#include "app/suggest.h"
+#include "base/suggest.h"
 #include "base/mem.h"
 #include "http/message.h"
 #include "http/uri.h"

@@ -3,7 +3,7 @@
 
 #include "app/config_keys.h"
 #include "app/config_value.h"
-#include "app/suggest.h"
+#include "base/suggest.h"
 #include "base/mem.h"
 #include "http/message.h"
 

@@ -100,6 +100,18 @@ void sl_buf_add_char(struct sl_buf *b, char c)
     b->len++;
 }
 
+void sl_buf_add_u64(struct sl_buf *b, uint64_t n)
+{
+    char digits[20];
+    size_t i = sizeof(digits);
+
+    do {
+        digits[--i] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n != 0);
+    sl_buf_add(b, digits + i, sizeof(digits) - i);
+}
+
 void sl_buf_addf(struct sl_buf *b, const char *fmt, ...)
 {
     size_t room = 128;

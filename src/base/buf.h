@@ -22,6 +22,7 @@ void sl_buf_reset(struct sl_buf *b); /**< empties, keeps the block */
 void sl_buf_add(struct sl_buf *b, const void *p, size_t n);
 void sl_buf_add_str(struct sl_buf *b, struct sl_str s);
 void sl_buf_add_char(struct sl_buf *b, char c);
+void sl_buf_add_u64(struct sl_buf *b, uint64_t n); /**< in decimal */
 void sl_buf_addf(struct sl_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 char *sl_buf_reserve(struct sl_buf *b,
                      size_t n); /**< room for n more bytes at the end; then sl_buf_commit */

@@ -38,22 +38,10 @@ static void write_field(struct sl_buf *out, struct sl_str name, struct sl_str va
     sl_buf_commit(out, n);
 }
 
-static void write_number(struct sl_buf *out, uint64_t n)
-{
-    char digits[20];
-    size_t i = sizeof(digits);
-
-    do {
-        digits[--i] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n != 0);
-    sl_buf_add(out, digits + i, sizeof(digits) - i);
-}
-
 static void write_length(struct sl_buf *out, uint64_t n)
 {
     sl_buf_add_str(out, SL_STR("Content-Length: "));
-    write_number(out, n);
+    sl_buf_add_u64(out, n);
     sl_buf_add_str(out, SL_STR("\r\n"));
 }
 
@@ -106,7 +94,7 @@ static void write_authority(struct sl_buf *out, const struct sl_head *head)
     if (!head->is_connect && head->port == sl_scheme_port(head->scheme))
         return;
     sl_buf_add_char(out, ':');
-    write_number(out, head->port);
+    sl_buf_add_u64(out, head->port);
 }
 
 static void write_target(struct sl_buf *out, const struct sl_head *head)
@@ -172,7 +160,7 @@ static void write_status_line(struct sl_buf *out, const struct sl_head *head)
     if (reason.n == 0)
         reason = sl_str_of(sl_status_reason(head->status));
     sl_buf_add_str(out, SL_STR("HTTP/1.1 "));
-    write_number(out, head->status);
+    sl_buf_add_u64(out, head->status);
     sl_buf_add_char(out, ' ');
     sl_buf_add_str(out, reason);
     sl_buf_add_str(out, SL_STR("\r\n"));

@@ -4,6 +4,7 @@
  * Nodes live in the expression's arena from the start, so a failure anywhere frees all of them.
  */
 #include "base/mem.h"
+#include "base/suggest.h"
 #include "http/message.h"
 #include "policy/expression_lexer.h"
 #include "policy/expression_node.h"
@@ -282,53 +283,15 @@ static const struct {
 #undef X
 };
 
-#define MAX_WORD 16
-
-static unsigned min3(unsigned a, unsigned b, unsigned c)
-{
-    unsigned least = a < b ? a : b;
-
-    return least < c ? least : c;
-}
-
-/* Levenshtein's, one row at a time; words longer than MAX_WORD are far from everything. */
-static unsigned distance(struct sl_str a, struct sl_str b)
-{
-    unsigned row[MAX_WORD + 1];
-
-    if (a.n > MAX_WORD || b.n > MAX_WORD)
-        return MAX_WORD;
-    for (unsigned j = 0; j <= b.n; j++)
-        row[j] = j;
-    for (unsigned i = 1; i <= a.n; i++) {
-        unsigned diagonal = row[0];
-
-        row[0] = i;
-        for (unsigned j = 1; j <= b.n; j++) {
-            unsigned change = diagonal + (a.p[i - 1] != b.p[j - 1]);
-
-            diagonal = row[j];
-            row[j] = min3(row[j] + 1, row[j - 1] + 1, change);
-        }
-    }
-    return row[b.n];
-}
-
-/* The word nearest to @a s, at most two edits away and fewer than it has letters; else NULL. */
+/* The atom that was probably meant, or NULL. */
 static const char *nearest(struct sl_str s)
 {
-    const char *best = NULL;
-    unsigned best_distance = s.n < 3 ? (unsigned)s.n : 3;
+    struct sl_suggest suggest;
 
-    for (size_t i = 0; i < SL_LEN(atoms); i++) {
-        unsigned d = distance(s, sl_str_of(atoms[i].word));
-
-        if (d < best_distance) {
-            best_distance = d;
-            best = atoms[i].word;
-        }
-    }
-    return best;
+    sl_suggest_init(&suggest, s);
+    for (size_t i = 0; i < SL_LEN(atoms); i++)
+        sl_suggest_offer(&suggest, sl_str_of(atoms[i].word));
+    return suggest.best.p;
 }
 
 static struct sl_node *node_new(struct parser *p, enum sl_node_kind kind)

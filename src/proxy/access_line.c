@@ -8,18 +8,6 @@
 
 #define SECOND_LEN 20 /* "2026-01-31T23:59:59." */
 
-static void add_u64(struct sl_buf *out, uint64_t n)
-{
-    char digits[20];
-    size_t i = sizeof(digits);
-
-    do {
-        digits[--i] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n != 0);
-    sl_buf_add(out, digits + i, sizeof(digits) - i);
-}
-
 /* With leading zeros. */
 static void add_fraction(struct sl_buf *out, uint64_t n, size_t n_digits)
 {
@@ -55,11 +43,11 @@ static struct sl_str shown_target(const struct sl_record *r)
 
 static void add_version(struct sl_buf *out, const struct sl_record *r)
 {
-    add_u64(out, r->http_major);
+    sl_buf_add_u64(out, r->http_major);
     if (r->http_major > 1)
         return;
     sl_buf_add_char(out, '.');
-    add_u64(out, r->http_minor);
+    sl_buf_add_u64(out, r->http_minor);
 }
 
 /* -- json -- */
@@ -92,7 +80,7 @@ static void add_str(struct sl_buf *out, struct sl_str name, struct sl_str value)
 static void add_number(struct sl_buf *out, struct sl_str name, uint64_t value)
 {
     sl_buf_add_str(out, name);
-    add_u64(out, value);
+    sl_buf_add_u64(out, value);
 }
 
 static void add_number_or_null(struct sl_buf *out, struct sl_str name, uint64_t value)
@@ -232,7 +220,7 @@ static void add_time(struct sl_buf *out, uint64_t us)
 {
     bool is_long = us >= 1000000;
 
-    add_u64(out, us < 1000 ? us : us / (is_long ? 1000000 : 1000));
+    sl_buf_add_u64(out, us < 1000 ? us : us / (is_long ? 1000000 : 1000));
     if (us < 1000) {
         sl_buf_add_str(out, SL_STR("us"));
         return;
@@ -247,7 +235,7 @@ static void add_time(struct sl_buf *out, uint64_t us)
 
 static void add_bytes(struct sl_buf *out, uint64_t n)
 {
-    add_u64(out, n);
+    sl_buf_add_u64(out, n);
     sl_buf_add_char(out, 'B');
 }
 
@@ -294,7 +282,7 @@ static void add_status(struct sl_buf *out, uint16_t status)
     if (status == 0)
         sl_buf_add_char(out, '-');
     else
-        add_u64(out, status);
+        sl_buf_add_u64(out, status);
 }
 
 static void add_text_result(struct sl_buf *out, const struct sl_record *r)

@@ -230,6 +230,15 @@ static unsigned up_interest(const struct sl_exchange *x, enum sl_pump_state wait
     return x->up_state == waiting ? event : 0;
 }
 
+/* An interim response may not have gone out at once, and the client may be waiting for it. */
+static unsigned client_interest(struct sl_exchange *x)
+{
+    unsigned events =
+        up_interest(x, SL_PUMP_WAIT_READ, SL_READABLE) | up_interest(x, SL_PUMP_DONE, SL_READABLE);
+
+    return x->stream->ops->flush(x->stream) == SL_AGAIN ? events | SL_WRITABLE : events;
+}
+
 void sl_exchange_st_send(void *self)
 {
     struct sl_exchange *x = self;
@@ -252,8 +261,7 @@ void sl_exchange_st_send(void *self)
         lost_upstream(x, err == SL_AGAIN ? SL_RESET : err);
         return;
     }
-    if (x->up_state == SL_PUMP_WAIT_READ)
-        x->stream->ops->want(x->stream, SL_READABLE);
+    x->stream->ops->want(x->stream, client_interest(x));
     x->lease.stream->ops->want(x->lease.stream,
                                SL_READABLE | up_interest(x, SL_PUMP_WAIT_WRITE, SL_WRITABLE));
 }

@@ -122,14 +122,29 @@ static void chunks_are_reused(void **state)
     sl_chunk_drain();
 }
 
+static void test_numbers(void **state)
+{
+    static const struct {
+        uint64_t n;
+        const char *text;
+    } rows[] = { { 0, "0" }, { 9, "9" }, { 10, "10" }, { UINT64_MAX, "18446744073709551615" } };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(rows); i++) {
+        struct sl_buf b = { 0 };
+
+        sl_buf_add_u64(&b, rows[i].n);
+        assert_true(sl_str_eq(sl_buf_str(&b), sl_str_of(rows[i].text)));
+        sl_buf_fini(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zeroed_is_empty),
-        cmocka_unit_test(is_a_queue),
-        cmocka_unit_test(steady_flow_needs_no_growth),
-        cmocka_unit_test(reserve_then_commit),
-        cmocka_unit_test(formats_any_length),
+        cmocka_unit_test(test_numbers),        cmocka_unit_test(zeroed_is_empty),
+        cmocka_unit_test(is_a_queue),          cmocka_unit_test(steady_flow_needs_no_growth),
+        cmocka_unit_test(reserve_then_commit), cmocka_unit_test(formats_any_length),
         cmocka_unit_test(chunks_are_reused),
     };
 

@@ -1,5 +1,5 @@
 /* suggest.c -- the distance is Levenshtein's, over one row, in words of up to MAX bytes. */
-#include "app/suggest.h"
+#include "base/suggest.h"
 
 #define MAX 40
 

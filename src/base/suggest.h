@@ -2,8 +2,8 @@
  *
  * Thread: the owner's.
  */
-#ifndef SL_APP_SUGGEST_H
-#define SL_APP_SUGGEST_H
+#ifndef SL_BASE_SUGGEST_H
+#define SL_BASE_SUGGEST_H
 
 #include <stddef.h>
 
