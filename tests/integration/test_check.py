@@ -592,3 +592,88 @@ def test_phase_connect_denies_before_the_request(sluice, check, origin, dns, tun
     assert answer.status == 403 and "by name" in answer.text
     assert [q["phase"] for q in check.questions] == ["connect"]
     assert_unheard(host, dns, origin)
+
+
+def test_both_phases_are_asked_in_turn(sluice, check, origin, tunnel, host):
+    client = tunnel(sluice(check.config(phase=["connect", "request"])), host, origin.port)
+    assert [client.get("/1").status, client.get("/2").status] == [200, 200]
+    assert [q["phase"] for q in check.questions] == ["connect", "request", "request"]
+    assert "request" not in check.questions[0]
+
+
+# -- the shape of a denial -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status, headers", [
+    (302, {"location": "https://login.site.test/"}),
+    (401, {"www-authenticate": "Basic realm=\"x\""}),
+    (429, {"retry-after": "7"}),
+    (200, {"content-type": "text/css", "set-cookie": ["a=1", "b=2"]}),
+    (599, {}),
+])
+def test_a_denial_of_any_status(sluice, check, origin, tunnel, host, status, headers):
+    check.answer = lambda q: deny(status=status, headers=headers, body="body")
+    client = tunnel(sluice(check.config()), host, origin.port)
+    for _ in range(2):
+        answer = client.get("/")
+        assert (answer.status, answer.body) == (status, b"body")
+        for name, value in headers.items():
+            assert answer.all(name) == (value if isinstance(value, list) else [value])
+    assert origin.requests == []
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_denial_without_content(sluice, check, origin, tunnel, host, status):
+    check.answer = lambda q: deny(status=status, body="not to be sent")
+    client = tunnel(sluice(check.config()), host, origin.port)
+    assert [client.get("/").status for _ in range(3)] == [status] * 3
+
+
+@pytest.mark.parametrize("reason", ["line\r\nSet-Cookie: evil=1", "d\u00e9fendu \u2603", "\x00\x1b[2J",
+                                    "x" * 5000, '"quoted" \\ <b>'])
+def test_odd_reasons_break_nothing(sluice, check, origin, tunnel, host, reason):
+    check.answer = lambda q: deny(reason=reason)
+    proxy = sluice(check.config())
+    client = tunnel(proxy, host, origin.port)
+    for accept in ("text/html", "application/json"):
+        answer = client.get("/", [("Accept", accept)])
+        assert answer.status in (403, 503)
+        assert answer.get("set-cookie") is None and answer.get("content-type") is not None
+        assert "<b>" not in answer.text or accept != "text/html"
+        assert all(0x20 <= b < 0x7f for b in answer.get("proxy-status").encode("latin-1"))
+    assert proxy.log(host=host)["verdict"] == "deny"
+
+
+def test_odd_reasons_stay_on_one_line_of_the_text_log(sluice, check, origin, tunnel, host):
+    check.answer = lambda q: deny(reason="one\ntwo\x1b[31m")
+    proxy = sluice({**check.config(), "log": {"format": "text"}})
+    tunnel(proxy, host, origin.port).get("/")
+    waiting.until(lambda: proxy.access.exists() and proxy.access.read_text(), "a line")
+    text = proxy.access.read_text()
+    assert text.count("\n") == 1 and "\x1b" not in text
+
+
+# -- passes that should not go unseen ------------------------------------------------------------
+
+
+def test_a_pass_without_verdict_is_seen_in_the_log(sluice, check, origin, tunnel, host):
+    check.close()
+    proxy = sluice(check.config(timeout="1s", on_error="allow"))
+    assert tunnel(proxy, host, origin.port).get("/").status == 200
+    line = proxy.log(host=host)
+    assert line["verdict"] == "allow" and line["decided_by"] == "policy"
+    assert "check" in ((line["reason"] or "") + (line["error"] or ""))
+
+
+def test_shadow_denials_are_counted(sluice, check, origin, tunnel, host):
+    check.answer = lambda q: deny(reason="would be denied")
+    proxy = sluice(check.config(shadow=True))
+    assert tunnel(proxy, host, origin.port).get("/").status == 200
+    text = proxy.look("/metrics")[1].decode()
+    assert any("shadow" in line and line.endswith(" 1") for line in text.splitlines())
+
+
+def test_a_failing_shadow_check_holds_nobody(sluice, check, origin, tunnel, host):
+    check.answer = lambda q: check.stall()
+    proxy = sluice(check.config(shadow=True, timeout="200ms"))
+    assert tunnel(proxy, host, origin.port).get("/").status == 200

@@ -302,17 +302,31 @@ def test_port_other_than_connect_is_421(proxy, origin, tunnel, host):
     assert client.ask("GET", "/", host=f"{host}:1").status == 421
 
 
-def test_sni_other_than_connect_goes_nowhere(proxy, origin, dns, connect, host):
+def test_sni_other_than_connect_is_421(proxy, origin, dns, connect, host):
     client = connect(proxy)
     assert client.connect(host, origin.port).status == 200
-    context = proxy.trusting()
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        client.start_tls(f"evil-{host}", context)
-        client.authority = f"evil-{host}:{origin.port}"
-        assert client.get("/").status == 421
-        raise ConnectionError
+    client.start_tls(f"evil-{host}")
+    assert client.ask("GET", "/by-sni", host=f"evil-{host}:{origin.port}").status == 421
     assert origin.n_connections == 0 and not dns.heard_of(f"evil-{host}")
-    assert proxy.log(error="misdirected", method="CONNECT", host=host)["verdict"] == "deny"
+    assert proxy.log(error="misdirected", target="/by-sni")["verdict"] == "deny"
+
+
+def test_a_tunnel_rule_does_not_help_another_sni(sluice, origin, dns, connect, host):
+    proxy = sluice({"rules": [{"when": f"sni evil-{host}", "do": "tunnel"}]})
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
+        client.start_tls(f"evil-{host}")
+        assert client.get("/").status == 200
+    assert origin.n_connections == 0 and not dns.heard_of(f"evil-{host}")
+
+
+def test_sni_other_than_connect_reaches_neither_by_host(proxy, origin, dns, connect, host):
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    client.start_tls(f"evil-{host}")
+    assert client.get("/").status == 421
+    assert origin.n_connections == 0
 
 
 def test_origin_form_to_the_proxy_itself_is_400(proxy, connect):

@@ -12,7 +12,7 @@ from harness import http1, waiting
 from harness.check_service import CheckService, deny
 from harness.client import request
 from harness.origin import Origin, echo
-from harness.process import merged
+from harness.process import Sluice, merged
 
 
 @pytest.fixture
@@ -578,3 +578,60 @@ def test_cached_verdicts_do_not_survive_a_reload_that_changes_the_check(
     assert client.get("/").status == 200
     proxy.reload({**surroundings, **other.config()})
     assert client.get("/").status == 403
+
+
+# -- finding its files, telling who waits --------------------------------------------------------
+
+
+@pytest.fixture
+def cwd_cli(binary, tmp_path, shell):
+    """Runs the binary in an empty directory of its own."""
+    def call(*arguments, **env):
+        return shell(binary, *arguments, cwd=tmp_path, env={"HOME": str(tmp_path), **env})
+
+    return call
+
+
+def test_where_the_configuration_is_looked_for(cwd_cli, tmp_path):
+    (tmp_path / "sluice.yaml").write_text("here: 1\n")
+    assert "sluice.yaml:1:1" in cwd_cli("check-config").stderr
+    (tmp_path / "other.yaml").write_text("\nthere: 1\n")
+    assert "other.yaml:2:1" in cwd_cli("check-config", SLUICE_CONFIG="other.yaml").stderr
+    (tmp_path / "third.yaml").write_text("\n\nyonder: 1\n")
+    assert "third.yaml:3:1" in cwd_cli("check-config", "-c", "third.yaml",
+                                       SLUICE_CONFIG="other.yaml").stderr
+
+
+def test_systemd_is_told(binary, tmp_path):
+    path = tmp_path / "notify.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+        sock.settimeout(waiting.DEADLINE)
+        proxy = Sluice(binary, tmp_path, {}, env={"NOTIFY_SOCKET": str(path)}).wait_ready()
+        try:
+            said = sock.recv(4096)
+        except TimeoutError:
+            said = b""
+        proxy.finish()
+    if not said:
+        pytest.skip("built without libsystemd")
+    assert b"READY=1" in said
+
+
+def test_an_ipv6_listener(sluice, plain_origin, host):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    proxy = sluice({}, "--listen", "[::1]:0")
+    port = int(proxy.wait_stderr(r"listening on .*\[::1\]:(\d+)").group(1))
+    authority = f"{host}:{plain_origin.port}"
+    with socket.create_connection(("::1", port), 20) as sock:
+        sock.sendall(request("GET", f"http://{authority}/six", authority))
+        assert http1.read_response(http1.Reader(sock)).text.startswith("GET /six")
+
+
+def test_listeners_of_the_file(sluice, plain_origin, host):
+    """--listen takes their place; without it they count."""
+    proxy = sluice({"listeners": [{"address": "127.0.0.1:1"}]})
+    assert proxy.port > 1

@@ -216,3 +216,56 @@ def test_head_is_denied_without_a_body(sluice, origin, tunnel, host):
     answer = client.ask("HEAD", "/")
     assert answer.status == 403 and int(answer.get("content-length")) > 0
     assert client.get("/").status == 403
+
+
+# -- what is known when --------------------------------------------------------------------------
+
+
+def test_an_unknown_rule_before_a_tunnel_opens_it(sluice, origin, tunnel, host):
+    rules = [{"when": "path /secret", "do": "deny"}, {"when": f"host {host}", "do": "tunnel"}]
+    client = tunnel(sluice({"rules": rules}), host, origin.port)
+    assert [client.get("/secret").status, client.get("/x").status] == [403, 200]
+
+
+def test_a_true_rule_before_an_unknown_one_tunnels(sluice, nginx, pki, connect, host):
+    rules = [{"when": f"host {host}", "do": "tunnel"}, {"when": "path /hello.txt", "do": "deny"}]
+    client = connect(sluice({"rules": rules})).tunnel(host, nginx.tls, pki.trusting())
+    assert client.get("/hello.txt").status == 200
+
+
+def test_a_false_part_settles_an_and(sluice, nginx, pki, connect, host):
+    rules = [{"when": "host other.test and path /x", "do": "deny"}, {"when": "any", "do": "tunnel"}]
+    client = connect(sluice({"rules": rules})).tunnel(host, nginx.tls, pki.trusting())
+    assert client.get("/hello.txt").status == 200
+
+
+def test_refuse_by_sni_comes_too_late_for_the_connect_and_denies(sluice, origin, dns, tunnel, host):
+    proxy = sluice({"rules": [{"when": f"sni {host}", "do": "refuse"}]})
+    assert tunnel(proxy, host, origin.port).get("/").status == 403
+    assert_unheard(host, dns, origin)
+
+
+def test_tunnel_is_not_for_requests_outside_of_one(sluice, plain_origin, connect, host):
+    proxy = sluice({"rules": [{"when": f"host {host}", "do": "tunnel"}]})
+    authority = f"{host}:{plain_origin.port}"
+    assert connect(proxy).ask("GET", f"http://{authority}/", host=authority).status == 200
+
+
+def test_denied_opaque_bytes_by_rule(sluice, servers, dns, connect, host):
+    banner = servers(Origin(serve=lambda c: c.send(c.reader.some())))
+    proxy = sluice({"rules": [{"when": "scheme tcp", "do": "deny"}]})
+    client = connect(proxy)
+    assert client.connect(host, banner.port).status == 200
+    client.send(b"\x00\x01")
+    assert client.is_closed()
+    assert_unheard(host, dns, banner)
+    assert proxy.log(host=host)["verdict"] == "deny"
+
+
+def test_a_list_of_very_many_names(sluice, origin, dns, tunnel, host, tmp_path):
+    listed = tmp_path / "list"
+    listed.write_text("".join(f"host{i}.listed.test\n" for i in range(300000)) + f"{host}\n")
+    proxy = sluice({"rules": [{"when": f"host in {listed}", "do": "deny"}]})
+    assert tunnel(proxy, host, origin.port).get("/").status == 403
+    for name, status in (("host299999.listed.test", 403), (f"not-{host}", 200)):
+        assert tunnel(proxy, name, origin.port).get("/").status == status

@@ -33,7 +33,7 @@ def command(binary, *arguments, timeout=60, env=None):
 
 
 class Sluice:
-    def __init__(self, binary, directory, config, arguments=()):
+    def __init__(self, binary, directory, config, arguments=(), env=None):
         self.binary = binary
         self.dir = directory
         self.state = directory / "state"
@@ -53,7 +53,7 @@ class Sluice:
             [binary, "run", "-c", self.file, "--state-dir", self.state, "--listen", "127.0.0.1:0",
              *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            cwd=directory)
+            cwd=directory, env={**os.environ, **(env or {})})
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
 
