@@ -31,8 +31,9 @@
 #define TURNS_MAX 400000 /* of one play */
 #define ANSWER_TURNS 5   /* a check thinks that long */
 #define CLOCK_STEP_MS 10000
-#define CLOCK_STEPS 60 /* by then every deadline there is has passed */
-#define BLOWS_MAX 60   /* of a kind in one trickle */
+#define CLOCK_STEPS 60  /* by then every deadline there is has passed */
+#define BLOWS_WHOLE 100 /* of a kind: enough for every turn of most cases */
+#define BLOWS_NARROW 20
 
 const char sim_stall[] = "stall", sim_die[] = "die", sim_babble[] = "babble", sim_error[] = "error";
 
@@ -84,7 +85,7 @@ struct sim {
     struct service_conn checks[SIM_PEERS];
     unsigned n_origins, n_checks, n_turns;
     bool is_check_dead, are_origins_silent, is_check_silent;
-    uint64_t n_moves;
+    uint64_t n_moves, n_wakes;
     int64_t n_held; /* when the play began: a failed one may have left some */
     struct sim_witness witness;
     struct sl_access_log log;
@@ -109,13 +110,14 @@ static int64_t count_held(void)
     return n;
 }
 
-/* -- the world -------------------------------------------------------------------------------- */
+/* -- the world -- */
 
 static void init_peer(struct sim *s, struct sim_peer *p, struct sl_stream **ret_other)
 {
     p->loop = s->loop;
     p->tls = &tls;
     p->n_moves = &s->n_moves;
+    p->n_wakes = &s->n_wakes;
     sim_peer_init(p, &s->play.trickle, ret_other);
 }
 
@@ -240,7 +242,8 @@ static void sim_init(struct sim *s, const struct sim_case *c, const struct play 
     s->loop = sl_loop_new_sim();
     s->mailbox = sl_mailbox_new(s->loop);
     s->env = make_env(s, c->rules);
-    s->reloaded = make_env(s, c->reloaded);
+    if (c->reloaded != NULL)
+        s->reloaded = make_env(s, c->reloaded);
     s->client.role = SIM_CLIENT;
     s->client.at = c->client;
     init_peer(s, &s->client, &other);
@@ -422,15 +425,22 @@ static void turn(struct sim *s)
         poll_origin(s, &s->origins[i]);
 }
 
+/* Whoever is woken once more when nothing moves would be woken for ever. */
 static void settle(struct sim *s)
 {
+    uint64_t woken = 0;
+
     for (unsigned quiet = 0; quiet < QUIET_TURNS; quiet++) {
         uint64_t before = s->n_moves;
 
         turn(s);
         if (s->n_moves != before)
             quiet = 0;
+        if (quiet == QUIET_TURNS / 2)
+            woken = s->n_wakes;
     }
+    if (s->n_wakes != woken)
+        fail_msg("%s: the loop spins", s->c->name);
 }
 
 /* What a script leaves to the director, done once nothing else moves. */
@@ -531,10 +541,12 @@ static bool is_apt(const struct sim_case *c, enum blow blow)
     return true;
 }
 
+/* Plays every kind of blow, at @a n_blows turns at most. */
 static void strike_everywhere(const struct sim_case *c, const struct sl_memory_conf *trickle,
-                              unsigned n_turns)
+                              unsigned n_blows)
 {
-    unsigned stride = n_turns / BLOWS_MAX + 1;
+    unsigned n_turns = play(c, &(struct play){ .trickle = *trickle });
+    unsigned stride = n_turns / n_blows + 1;
 
     for (enum blow blow = BLOW_CANCEL; blow < BLOW_N; blow++) {
         for (unsigned at = 1; is_apt(c, blow) && at < n_turns; at += stride)
@@ -553,12 +565,11 @@ static void play_case(void **state)
     };
     static const struct sl_memory_conf whole, narrow = { .capacity = 199 };
     const struct sim_case *c = *state;
-    unsigned n_turns = play(c, &(struct play){ .trickle = whole });
 
+    strike_everywhere(c, &whole, BLOWS_WHOLE);
     for (size_t i = 0; i < SL_LEN(trickles); i++)
         (void)play(c, &(struct play){ .trickle = trickles[i] });
-    strike_everywhere(c, &whole, n_turns);
-    strike_everywhere(c, &narrow, play(c, &(struct play){ .trickle = narrow }));
+    strike_everywhere(c, &narrow, BLOWS_NARROW);
     now_playing.blow = BLOW_N;
 }
 

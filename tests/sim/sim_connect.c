@@ -180,7 +180,7 @@ static const struct sim_case cases[] = {
         .rules = tunnel_sni,
         .is_ruled = true,
         .client = SCRIPT(SEND(CONNECT_A), AWAIT(ESTABLISHED), TLS("a.example"), SEND("secret"),
-                         AWAIT("answer"), SHUT, END),
+                         AWAIT("answer"), SHUT, END, CLOSE),
         .origins = { SCRIPT(TLS("a.example"), AWAIT("secret"), SEND("answer"), END, CLOSE) },
         .to_client = ESTABLISHED "answer",
         .to_origins = { "secret" },

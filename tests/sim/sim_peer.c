@@ -5,14 +5,15 @@
 #include "tls/ca.h"
 #include "tls/leaf.h"
 
-/* -- the tap: another stream with its bytes counted ------------------------------------------- */
+/* -- the tap: another stream with its bytes counted -- */
 
 struct tap {
     struct sl_stream base;
     struct sl_loop *loop;
     struct sl_stream *lower;
     uint64_t *n_moves;
-    size_t n_skip; /* bytes to swallow first */
+    uint64_t *n_wakes; /* of the proxy; NULL for a tap of our own */
+    size_t n_skip;     /* bytes to swallow first */
 };
 
 static struct tap *tap_of(struct sl_stream *s)
@@ -91,6 +92,8 @@ static void on_lower_ready(void *arg, unsigned events)
 {
     struct tap *t = arg;
 
+    if (t->n_wakes != NULL)
+        ++*t->n_wakes;
     t->base.on_ready(t->base.arg, events);
 }
 
@@ -126,6 +129,7 @@ void sim_peer_init(struct sim_peer *p, const struct sl_memory_conf *conf,
     sl_memory_pair(p->loop, conf, &p->raw, &other);
     p->stream = p->raw;
     *ret_other = tap_new(p, other, 0);
+    tap_of(*ret_other)->n_wakes = p->n_wakes;
 }
 
 void sim_peer_close(struct sim_peer *p)

@@ -35,6 +35,7 @@ struct sim_peer {
     size_t n_seen;     /**< of got, by AWAIT */
     enum sl_err end;   /**< SL_OK: open; how the other side ended it */
     bool is_silent;    /**< neither reads nor writes any more */
+    uint64_t *n_wakes; /**< counts when the proxy is told of readiness */
     uint64_t *n_moves; /**< counts what happens */
 };
 
