@@ -472,3 +472,42 @@ def test_an_origin_gone_inside_the_upload_is_502(proxy, scripted, tunnel, host):
     client = tunnel(proxy, host, scripted(serve=serve).port)
     client.send(request("POST", "/", client.authority, [("Content-Length", "100000")], b"x" * 100))
     assert client.read().status == 502
+
+
+# -- certificates that only look right -----------------------------------------------------------
+
+
+def served_with(servers, pki, pair):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.load_cert_chain(*pair)
+    return servers(Origin(tls=context))
+
+
+def test_a_name_in_the_subject_alone_proves_nothing(proxy, servers, pki, tunnel):
+    origin = served_with(servers, pki, pki.authority.issue("cn-only.test", None))
+    answer = tunnel(proxy, "cn-only.test", origin.port).get("/")
+    assert answer.status == 502
+    assert proxy.log(host="cn-only.test")["error"] == "cert_wrong_host"
+    assert origin.requests == []
+
+
+def test_a_weak_key_is_named(proxy, servers, pki, tunnel):
+    leaf = pki.authority.issue("weak.test", "DNS:weak.test",
+                               new_key=["-newkey", "rsa:1024", "-nodes"])
+    origin = served_with(servers, pki, leaf)
+    answer = tunnel(proxy, "weak.test", origin.port).get("/")
+    assert answer.status == 502 and "too weak" in answer.text
+    assert proxy.log(host="weak.test")["error"] == "cert_weak"
+
+
+def test_a_wildcard_covers_one_label(proxy, origin, tunnel, host):
+    assert tunnel(proxy, f"deep.{host}", origin.port).get("/").status == 502
+
+
+def test_a_client_certificate_is_no_server_s(proxy, servers, pki, tunnel):
+    leaf = pki.authority.issue("client-only.test", "DNS:client-only.test", usage="clientAuth")
+    origin = served_with(servers, pki, leaf)
+    answer = tunnel(proxy, "client-only.test", origin.port).get("/")
+    assert answer.status == 502
+    assert "tls_certificate_error" in answer.get("proxy-status")

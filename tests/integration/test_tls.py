@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from harness.client import WireTls
 from harness.pki import openssl
 
 REGIMES = {
@@ -321,3 +322,22 @@ def test_a_key_that_others_can_read_is_refused(cli, tmp_path):
     done = cli("run", "--state-dir", state, "--listen", "127.0.0.1:0", "--set", "admin.address=off")
     assert done.returncode in (1, 78)
     assert "ca.key" in done.stderr and "ready" not in done.stderr
+
+
+# -- names that are no names ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("evil", [b"a,DNS:bank", b"aa\0NSabank", b"aaDNS bank", b"*.DNSabank",
+                                  b"aa\nNSabank"])
+def test_an_evil_sni_gets_no_leaf_of_that_name(proxy, origin, connect, host, evil):
+    name = "aaDNSabank." + host
+    wire = WireTls(proxy.trusting(), name)
+    client = connect(proxy)
+    assert client.connect(name, origin.port).status == 200
+    client.send(wire.hello().replace(b"aaDNSabank", evil.ljust(10, b"x")[:10]))
+    try:
+        wire.finish(client.sock)
+    except (ssl.SSLError, ConnectionError):
+        pass
+    assert proxy.log(method="CONNECT", host=name.lower())["verdict"] != "allow"
+    assert origin.n_connections == 0

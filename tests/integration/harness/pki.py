@@ -37,12 +37,14 @@ class Authority:
         openssl("req", "-x509", *_EC, "-keyout", self.key, "-out", self.certificate, "-days", "30",
                 "-subj", f"/CN={name}")
 
-    def issue(self, name, san, start="20200101000000Z", end="20491231235959Z"):
-        """Certificate and key files of `name`."""
+    def issue(self, name, san, start="20200101000000Z", end="20491231235959Z", new_key=_EC,
+              usage="serverAuth"):
+        """Certificate and key files of `name`; san None: a name in the subject alone."""
         key, csr, crt = (self.dir / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
         extensions = self.dir / f"{name}.ext"
-        extensions.write_text(f"subjectAltName = {san}\nextendedKeyUsage = serverAuth\n")
-        openssl("req", "-new", *_EC, "-keyout", key, "-out", csr, "-subj", f"/CN={name}")
+        names = f"subjectAltName = {san}\n" if san is not None else ""
+        extensions.write_text(f"{names}extendedKeyUsage = {usage}\n")
+        openssl("req", "-new", *new_key, "-keyout", key, "-out", csr, "-subj", f"/CN={name}")
         openssl("ca", "-batch", "-notext", "-config", self.config, "-cert", self.certificate,
                 "-keyfile", self.key, "-in", csr, "-out", crt, "-startdate", start, "-enddate", end,
                 "-extfile", extensions)
