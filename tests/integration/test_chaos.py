@@ -22,8 +22,8 @@ def answer_of_origin(asked, connection, mood):
     if mood == "good":
         connection.send(http1.response(body))
     elif mood == "chunked":
-        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
-                        % (len(body), body))
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
     elif mood == "close":
         connection.send(http1.response(body, headers=[("Connection", "close")]))
     elif mood == "cut":
@@ -38,7 +38,7 @@ def answer_of_origin(asked, connection, mood):
 def answer_of_check(question):
     mood = question["request"]["path"].split("/")[1]
     return {"allow": {"action": "allow", "cache": {"ttl": 1}}, "deny": deny(),
-            "die": CheckService.die, "babble": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{"}[mood]
+            "die": CheckService.die, "babble": http1.response(b"{")}[mood]
 
 
 class Customer:

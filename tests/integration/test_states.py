@@ -170,7 +170,8 @@ def websocket(scene):
                         b"Connection: Upgrade\r\n\r\nhi")
     scene.start()
     scene.client.tunnel(scene.host, origin.port)
-    assert scene.client.get("/", [("Connection", "upgrade"), ("Upgrade", "websocket")]).status == 101
+    asked = scene.client.get("/", [("Connection", "upgrade"), ("Upgrade", "websocket")])
+    assert asked.status == 101
     scene.client.reader.exactly(2)
 
 
@@ -249,7 +250,7 @@ def test_one_who_asked_first_and_left_takes_no_answer_from_others(sluice, check,
     assert [c.read().status for c in clients[2:]] == [200, 200]
 
 
-def test_no_descriptor_is_left(sluice, servers, pki, origin, check, tunnel, connect, host):
+def test_no_descriptor_is_left(sluice, origin, check, tunnel, host):
     proxy = sluice({**check.config(), "upstream": {"pool": {"max_idle": 0}}})
     check.answer = lambda q: deny() if q["request"]["path"] == "/no" else {"action": "allow"}
 

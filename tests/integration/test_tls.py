@@ -61,7 +61,7 @@ def test_the_issuer_is_named_by_its_own_key_id(proxy, tunnel, host, tmp_path):
     assert key_id(text, "Subject") != key_id(ca, "Subject")
 
 
-def test_the_root_is_not_sent(proxy, connect, host, shell):
+def test_the_root_is_not_sent(proxy, host, shell):
     done = shell("openssl", "s_client", "-proxy", f"127.0.0.1:{proxy.port}", "-connect",
                  f"{host}:443", "-servername", host, "-showcerts", "-CAfile", proxy.ca)
     assert done.stdout.count("BEGIN CERTIFICATE") == 1, done.stdout + done.stderr

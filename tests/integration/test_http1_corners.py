@@ -45,13 +45,15 @@ def test_what_the_check_hears_is_canonical(sluice, check, origin, connect, host)
     client.start_tls(f"abc-{host}")
     assert client.get("/").status == 200
     asked = check.questions[0]
-    assert asked["connect"]["host"] == asked["request"]["host"] == asked["tls"]["sni"] == f"abc-{host}"
+    heard = {asked["connect"]["host"], asked["request"]["host"], asked["tls"]["sni"]}
+    assert heard == {f"abc-{host}"}
     assert origin.requests[0].get("host") == f"abc-{host}:{origin.port}"
 
 
 def test_a_utf8_name_is_its_a_label(proxy, dns, connect):
     client = connect(proxy)
-    client.send("CONNECT b\u00fccher.test:443 HTTP/1.1\r\nHost: b\u00fccher.test:443\r\n\r\n".encode())
+    name = "b\u00fccher.test:443"
+    client.send(f"CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
     answer = http1.read_head(client.reader)
     if answer.status == 400:
         return
@@ -224,7 +226,8 @@ def test_a_response_that_stands_still_is_cut(sluice, scripted, tunnel, host):
 
 def test_a_quiet_tunnel_ends(sluice, servers, connect, host):
     quiet = servers(Origin(serve=lambda c: (c.send(b"hi"), c.reader.rest())))
-    proxy = sluice({"limits": {"idle_timeout": "200ms"}, "rules": [{"when": "any", "do": "tunnel"}]})
+    rules = [{"when": "any", "do": "tunnel"}]
+    proxy = sluice({"limits": {"idle_timeout": "200ms"}, "rules": rules})
     client = connect(proxy)
     assert client.connect(host, quiet.port).status == 200
     assert client.reader.exactly(2) == b"hi"
@@ -266,7 +269,8 @@ def test_a_reply_that_stops_half_way_is_a_time_out(sluice, check, origin, tunnel
 @pytest.mark.parametrize("reply", [
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"action\r\na\r\n\":\"allow\"}\r\n"
     b"0\r\n\r\n",
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{\"action\":\"allow\"}",
+    b"HTTP/1.1 100 Continue\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{\"action\":\"allow\"}",
     b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\nConnection: close\r\n\r\n{\"action\":\"allow\"}",
 ], ids=["chunked", "100 first", "close"])
 def test_replies_in_other_framings(sluice, check, origin, tunnel, host, reply):
@@ -332,7 +336,7 @@ def test_a_listener_on_a_unix_socket(sluice, plain_origin, host, tmp_path):
         assert http1.read_response(http1.Reader(sock)).text.startswith("GET /unix")
 
 
-def test_several_listeners(sluice, plain_origin, connect, host):
+def test_several_listeners(sluice):
     proxy = sluice({}, "--listen", "127.0.0.1:0")
     ports = proxy.wait_stderr(r"listening on (.*)").group(1)
     assert ports.count("127.0.0.1:") == 2

@@ -1,0 +1,239 @@
+"""The command line: configuration and its errors, the authority, explain."""
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from harness.check_service import deny
+
+
+# -- start-up ------------------------------------------------------------------------------------
+
+
+def test_an_address_in_use_is_exit_1(cli, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        done = cli("run", "--listen", f"127.0.0.1:{port}", "--state-dir", tmp_path / "s", "--set",
+                   "admin.address=off")
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr and "in use" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+@pytest.mark.parametrize("arguments", [["run", "--nonsense"], ["nonsense"], ["run", "-c"],
+                                       ["run", "extra"], ["explain"], ["ca"], ["ca", "nonsense"],
+                                       ["ca", "export", "--format", "jks"]])
+def test_a_wrong_command_line_is_exit_2(cli, arguments):
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("sluice: ") and done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["--help"], ["run", "--help"], ["ca", "--help"],
+                                       ["version"], ["--version"], ["help", "keys"]])
+def test_help_is_on_stdout(cli, arguments):
+    done = cli(*arguments)
+    assert (done.returncode, done.stderr) == (0, "") and len(done.stdout) > 10
+
+
+WRONG = {
+    "unknown key": ("listen:\n  - x\n", "1:1"),
+    "unknown key below": ("intercept:\n  leaf_kye: rsa-2048\n", "2:3"),
+    "wrong word": ("intercept:\n  leaf_key: dsa\n", "2:13"),
+    "wrong type": ("workers: many\n", "1:10"),
+    "out of range": ("limits:\n  header_count: 0\n", "2:17"),
+    "bad duration": ("shutdown_grace: 30 parsecs\n", "1:17"),
+    "bad size": ("limits:\n  header_bytes: 64 furlongs\n", "2:17"),
+    "bad cidr": ("upstream:\n  allow_addresses: [10.0.0.0/33]\n", "2:21"),
+    "bad address": ("listeners:\n  - address: nowhere\n", "2:14"),
+    "bad expression": ("rules:\n  - {when: \"hos x\", do: deny}\n", "2:13"),
+    "expression ends early": ("rules:\n  - when: host x and\n    do: deny\n", "2:"),
+    "bad regex": ("rules:\n  - when: path ~ /(/\n    do: deny\n", "2:"),
+    "unknown check": ("rules:\n  - {when: any, do: [check nobody]}\n", "2:"),
+    "check without url": ("checks:\n  - name: x\n", "2:"),
+    "twice": ("workers: 1\nworkers: 2\n", "2:1"),
+    "not yaml": ("rules: [\n", ""),
+    "tab": ("limits:\n\tconnections: 1\n", "2:"),
+    "later version": ("upstream:\n  parent: http://x:1\n", "2:3"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_file_is_exit_78_with_its_place(cli, tmp_path, case):
+    text, place = WRONG[case]
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    for done in (cli("check-config", "-c", path),
+                 cli("run", "-c", path, "--state-dir", tmp_path / "state")):
+        assert done.returncode == 78
+        assert re.search(rf"wrong\.yaml:{place}(:|\d)", done.stderr), done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_misspelt_key_gets_a_hint(cli, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("upstream:\n  conect_timeout: 1s\n")
+    assert "connect_timeout" in cli("check-config", "-c", path).stderr
+
+
+def test_a_file_that_is_not_there_is_exit_78(cli, tmp_path):
+    done = cli("check-config", "-c", tmp_path / "nowhere.yaml")
+    assert done.returncode == 78 and "nowhere.yaml" in done.stderr
+
+
+def test_a_right_file_is_exit_0(cli, tmp_path):
+    path = tmp_path / "right.yaml"
+    path.write_text("workers: 1\nrules:\n  - {when: any, do: deny}\n")
+    done = cli("check-config", "-c", path, "--state-dir", tmp_path / "state")
+    assert done.returncode == 0, done.stderr
+
+
+def test_settings_of_the_command_line_rule(sluice, origin, tunnel, host):
+    proxy = sluice({"default": "allow"}, "--set", "default=deny")
+    assert tunnel(proxy, host, origin.port).get("/").status == 403
+
+
+def test_a_wrong_setting_is_exit_78(cli):
+    done = cli("check-config", "--set", "workers=lots")
+    assert done.returncode == 78 and "workers" in done.stderr
+
+
+# -- the authority's commands --------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_ca_init_show_export(cli, tmp_path, shell):
+    state = tmp_path / "state"
+    made = cli("ca", "init", "--state-dir", state, "--name", "My CA", "--days", "30")
+    assert made.returncode == 0, made.stderr
+    assert stat.S_IMODE((state / "ca.key").stat().st_mode) == 0o600
+    shown = cli("ca", "show", "--state-dir", state)
+    fingerprint = shell("openssl", "x509", "-in", state / "ca.pem", "-noout", "-fingerprint",
+                        "-sha256").stdout.strip().split("=")[1]
+    assert "My CA" in shown.stdout
+    assert fingerprint in shown.stdout.upper() or fingerprint.replace(":", "") in \
+        shown.stdout.upper()
+    assert cli("ca", "export", "--state-dir", state).stdout == (state / "ca.pem").read_text()
+    assert "PRIVATE" not in shown.stdout
+
+
+@pytest.mark.parametrize("form", ["der", "p12"])
+def test_ca_export_forms(cli, tmp_path, shell, form):
+    state, out = tmp_path / "state", tmp_path / f"ca.{form}"
+    assert cli("ca", "init", "--state-dir", state).returncode == 0
+    done = cli("ca", "export", "--state-dir", state, "--format", form, "-o", out)
+    assert done.returncode == 0, done.stderr
+    if form == "der":
+        read = shell("openssl", "x509", "-inform", "der", "-in", out, "-noout", "-subject")
+    else:
+        read = shell("openssl", "pkcs12", "-in", out, "-nokeys", "-passin", "pass:")
+        keys = shell("openssl", "pkcs12", "-in", out, "-nocerts", "-nodes", "-passin", "pass:")
+        assert "PRIVATE" not in keys.stdout
+    assert read.returncode == 0, read.stderr
+
+
+def test_ca_init_overwrites_only_by_force_and_keeps_a_copy(cli, tmp_path):
+    state = tmp_path / "state"
+    assert cli("ca", "init", "--state-dir", state).returncode == 0
+    first = (state / "ca.pem").read_bytes()
+    assert cli("ca", "init", "--state-dir", state).returncode == 1
+    assert (state / "ca.pem").read_bytes() == first
+    assert cli("ca", "init", "--state-dir", state, "--force").returncode == 0
+    assert (state / "ca.pem").read_bytes() != first
+    assert any(p.read_bytes() == first for p in state.iterdir() if p.name != "ca.pem")
+
+
+def test_an_expired_authority_says_so(cli, tmp_path, pki):
+    crt, key = tmp_path / "ca.pem", tmp_path / "ca.key"
+    bad = pki.faulty["expired.test"]
+    crt.write_bytes(bad[0].read_bytes())
+    key.write_bytes(bad[1].read_bytes())
+    key.chmod(0o600)
+    done = cli("check-config", "--set", f"ca.certificate={crt}", "--set", f"ca.key={key}")
+    assert done.returncode == 78
+    assert re.search("expired|no CA|not a CA", done.stderr)
+
+
+def test_a_key_of_another_authority_says_so(cli, tmp_path):
+    for name in ("one", "two"):
+        assert cli("ca", "init", "--state-dir", tmp_path / name).returncode == 0
+    done = cli("check-config", "--set", f"ca.certificate={tmp_path / 'one/ca.pem'}", "--set",
+               f"ca.key={tmp_path / 'two/ca.key'}")
+    assert done.returncode == 78 and "is not the key of" in done.stderr
+
+
+# -- explain -------------------------------------------------------------------------------------
+
+
+def test_explain_names_the_rule(cli, tmp_path, dns, host):
+    path = tmp_path / "c.yaml"
+    path.write_text("rules:\n  - {when: client 10.0.0.0/8 and method POST and header x-a b,"
+                    " do: deny, name: the-one, reason: because}\n"
+                    f"upstream: {{nameservers: ['{dns.address}']}}\n")
+    url = f"https://{host}/x?y"
+    done = cli("explain", url, "-c", path, "--client", "10.1.2.3", "--method", "POST", "--header",
+               "X-A: b")
+    assert done.returncode == 0, done.stderr
+    assert "the-one" in done.stdout and "because" in done.stdout and "deny" in done.stdout
+    other = cli("explain", url, "-c", path)
+    assert "allow" in other.stdout and "default" in other.stdout
+    assert not dns.heard_of(host)
+
+
+def test_explain_asks_the_check(cli, tmp_path, check, dns, host):
+    check.answer = lambda q: deny(reason="the check said so")
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps({**check.config(), "upstream": {"nameservers": [dns.address]}}))
+    done = cli("explain", f"https://{host}/x", "-c", path)
+    assert "the check said so" in done.stdout and "policy" in done.stdout, done.stderr
+    assert check.questions[0]["request"]["host"] == host
+    assert not dns.heard_of(host)
+
+
+# -- finding its files ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cwd_cli(binary, tmp_path, shell):
+    """Runs the binary in an empty directory of its own."""
+    def call(*arguments, **env):
+        return shell(binary, *arguments, cwd=tmp_path, env={"HOME": str(tmp_path), **env})
+
+    return call
+
+
+def test_where_the_configuration_is_looked_for(cwd_cli, tmp_path):
+    (tmp_path / "sluice.yaml").write_text("here: 1\n")
+    assert "sluice.yaml:1:1" in cwd_cli("check-config").stderr
+    (tmp_path / "other.yaml").write_text("\nthere: 1\n")
+    assert "other.yaml:2:1" in cwd_cli("check-config", SLUICE_CONFIG="other.yaml").stderr
+    (tmp_path / "third.yaml").write_text("\n\nyonder: 1\n")
+    assert "third.yaml:3:1" in cwd_cli("check-config", "-c", "third.yaml",
+                                       SLUICE_CONFIG="other.yaml").stderr
+
+
+@pytest.mark.smoke
+def test_run_needs_no_file(binary, tmp_path):
+    """And says what to try."""
+    process = subprocess.Popen(
+        [binary, "run", "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state", "--set",
+         "admin.address=off"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "HOME": str(tmp_path)})
+    said = ""
+    with process.stderr:
+        for line in process.stderr:
+            said += line
+            if "curl" in line:
+                break
+        process.terminate()
+        said += process.stderr.read()
+    assert process.wait(30) == 0
+    port = re.search(r"sluice: ready, listening on 127\.0\.0\.1:(\d+)", said).group(1)
+    assert f"curl --proxy http://127.0.0.1:{port} --cacert {tmp_path / 'state/ca.pem'}" in said
+    assert "Sanitizer" not in said
