@@ -6,6 +6,9 @@
  */
 #include "tls/hello.h"
 
+#include <ctype.h>
+#include <strings.h>
+
 #include "base/buf.h"
 
 #define RECORD_HEADER ((size_t)5)
@@ -16,6 +19,8 @@
 #define NAME_TYPE_HOST 0
 #define SNI_MAX 255u
 #define METHOD_MAX 32u
+/* A first line longer than this is taken for a request, which has a limit and an error for it. */
+#define UNDECIDED_MAX ((size_t)8192)
 
 enum extension {
     EXT_SERVER_NAME = 0,
@@ -330,24 +335,52 @@ enum sl_err sl_hello_parse(struct sl_str in, struct sl_arena *a, struct sl_hello
 /* -- first bytes --------------------------------------------------------------------------------
  */
 
-/* Of RFC 9110's tchar those that stand in methods.  Digits, dots and dashes do not: they stand in
- * greetings such as SSH-2.0-x. */
-static bool is_method_char(char c)
+static bool is_tchar(char c)
 {
-    if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'))
-        return true;
-    return c != 0 && strchr("!#$%&'*+^_`|~", c) != NULL;
+    return c != 0 && (isalnum((unsigned char)c) || strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
+static bool names_http(const char *line, size_t n)
+{
+    static const char mark[] = " http/";
+
+    for (size_t i = 0; i + sizeof(mark) - 1 <= n; i++) {
+        if (strncasecmp(line + i, mark, sizeof(mark) - 1) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A method with digits or dots, or a very long one, may be another protocol's greeting ("SSH-2.0-x
+ * comment"): the rest of the line tells.  What stays in doubt is HTTP, which is parsed and refused.
+ */
+static enum sl_first_bytes odd_line(struct sl_str in)
+{
+    const char *end = memchr(in.p, '\n', in.n);
+
+    if (names_http(in.p, end != NULL ? (size_t)(end - in.p) : in.n))
+        return SL_FIRST_HTTP;
+    if (end != NULL)
+        return SL_FIRST_OPAQUE;
+    return in.n < UNDECIDED_MAX ? SL_FIRST_UNKNOWN : SL_FIRST_HTTP;
+}
+
+/* Origins are lenient: empty lines before a request, any token for a method, even no version behind
+ * the target.  Whatever one of them may take for a request is HTTP here, and checked as that. */
 static enum sl_first_bytes method_or_opaque(struct sl_str in)
 {
+    bool odd = false;
     size_t n = 0;
 
-    while (n < in.n && n < METHOD_MAX && is_method_char(in.p[n]))
-        n++;
+    while (in.n > 0 && (in.p[0] == '\r' || in.p[0] == '\n'))
+        in = sl_str_skip(in, 1);
+    for (; n < in.n && is_tchar(in.p[n]); n++)
+        odd |= in.p[n] == '.' || sl_is_digit(in.p[n]) || n >= METHOD_MAX;
     if (n == in.n)
-        return SL_FIRST_UNKNOWN;
-    return n > 0 && in.p[n] == ' ' ? SL_FIRST_HTTP : SL_FIRST_OPAQUE;
+        return n < UNDECIDED_MAX ? SL_FIRST_UNKNOWN : SL_FIRST_HTTP;
+    if (n == 0 || (in.p[n] != ' ' && in.p[n] != '\t'))
+        return SL_FIRST_OPAQUE;
+    return odd ? odd_line(in) : SL_FIRST_HTTP;
 }
 
 enum sl_first_bytes sl_hello_first_bytes(struct sl_str in)

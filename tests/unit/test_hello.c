@@ -287,14 +287,25 @@ static void test_first_bytes(void **state)
         { LIT("PRI * HTTP/2.0\r\n"), SL_FIRST_HTTP },
         { LIT("MADE_UP* /"), SL_FIRST_HTTP },
         { LIT(" GET /"), SL_FIRST_OPAQUE },
-        { LIT("GET\t/"), SL_FIRST_OPAQUE },
+        { LIT("GET\t/"), SL_FIRST_HTTP },
+        { LIT("GET\r\n"), SL_FIRST_OPAQUE },
         { LIT("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), SL_FIRST_OPAQUE },
         { LIT("\x05\x01\x00"), SL_FIRST_OPAQUE },
         { LIT("\0"), SL_FIRST_OPAQUE },
-        { LIT("\r\nGET /"), SL_FIRST_OPAQUE },
+        /* What lenient origins take for a request must not pass as something else. */
+        { LIT("\r\n"), SL_FIRST_UNKNOWN },
+        { LIT("\r\nGET /"), SL_FIRST_HTTP },
+        { LIT("\n\r\n\nGET /"), SL_FIRST_HTTP },
+        { LIT("M-SEARCH /"), SL_FIRST_HTTP },
+        { LIT("GET2 /"), SL_FIRST_UNKNOWN },
+        { LIT("GET2 / HTTP/1.1"), SL_FIRST_HTTP },
+        { LIT("x.y /a http/1.0\r\n"), SL_FIRST_HTTP },
+        { LIT("x.y /a\r\n"), SL_FIRST_OPAQUE },
+        { LIT("SSH-2.0-x HTTP/1.1\r\n"), SL_FIRST_HTTP },
         { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF"), SL_FIRST_UNKNOWN },
         { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF "), SL_FIRST_HTTP },
-        { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG "), SL_FIRST_OPAQUE },
+        { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG /\r\n"), SL_FIRST_OPAQUE },
+        { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\n"), SL_FIRST_HTTP },
     };
 
     (void)state;
