@@ -37,11 +37,13 @@ struct sim_step {
     enum sim_verb verb;
     const char *text;
     uint32_t ms;
+    unsigned n_times; /**< SEND: 0 is once */
 };
 
 /* clang-format off */
 #define SCRIPT(...) ((const struct sim_step[]){ __VA_ARGS__, { .verb = SIM_STOP } })
 #define SEND(t)  { .verb = SIM_SEND, .text = (t) }
+#define SEND_TIMES(n, t) { .verb = SIM_SEND, .text = (t), .n_times = (n) }
 #define AWAIT(t) { .verb = SIM_AWAIT, .text = (t) }
 #define TLS(t)   { .verb = SIM_TLS, .text = (t) }
 #define HELLO(t) { .verb = SIM_HELLO, .text = (t) }

@@ -268,9 +268,12 @@ static bool shake(struct sim_peer *p)
 /* What nobody hears is said too. */
 static bool say(struct sim_peer *p)
 {
-    if (sim_peer_say(p, p->at->text) == SL_AGAIN)
-        return false;
-    p->n_said = 0;
+    do {
+        if (sim_peer_say(p, p->at->text) == SL_AGAIN)
+            return false;
+        p->n_said = 0;
+    } while (++p->n_times < p->at->n_times);
+    p->n_times = 0;
     return true;
 }
 

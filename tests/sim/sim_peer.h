@@ -30,7 +30,8 @@ struct sim_peer {
     struct sl_tls_handshake *hs; /**< while there is one */
     struct sl_stream *under_tls; /**< what it works over */
     const struct sim_step *at;
-    size_t n_said; /**< bytes of a SEND under way */
+    size_t n_said;    /**< bytes of a SEND under way */
+    unsigned n_times; /**< it was said already */
     struct sl_buf got;
     size_t n_seen;     /**< of got, by AWAIT */
     enum sl_err end;   /**< SL_OK: open; how the other side ended it */

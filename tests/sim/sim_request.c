@@ -186,6 +186,22 @@ static const struct sim_case cases[] = {
         .log = "error 431 header_too_large ",
     },
     {
+        .name = "more than anybody holds, up and down",
+        .answers = { SIM_ALLOW, SIM_ALLOW },
+        .client = SCRIPT(SEND("POST http://a.example/p HTTP/1.1\r\nHost: a.example\r\n"
+                              "Content-Length: 40963\r\n\r\n"),
+                         QUIET, SEND_TIMES(80, A512), SEND("end"), AWAIT("aend"),
+                         SEND("GET http://a.example/2 HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+                         AWAIT("hello")),
+        .origins = { SCRIPT(AWAIT("aend"), SEND("HTTP/1.1 200 OK\r\nContent-Length: 40963\r\n\r\n"),
+                            QUIET, SEND_TIMES(80, A512), SEND("end"), AWAIT("\r\n\r\n"),
+                            SEND(OK_HELLO)) },
+        .to_client = "HTTP/1.1 200 OK\r\n*\r\n\r\n" A512 "*aend" GOT_HELLO,
+        .opened = "a.example:80 ",
+        .asked = "request /p request /2 ",
+        .log = "allow 200 allow 200 ",
+    },
+    {
         .name = "the check's edits reach the origin and the client",
         .answers = { "{\"action\":\"allow\",\"request\":{\"set\":{\"x-user\":\"ann\"},"
                      "\"remove\":[\"cookie\"]},\"response\":{\"set\":{\"x-seen\":\"1\"}}}" },
