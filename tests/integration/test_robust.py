@@ -1,0 +1,164 @@
+"""What must not bring it down: full tables, closed pipes, lost directories, crowds."""
+import json
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+
+import pytest
+
+from harness import http1, waiting
+from harness.client import Client, request
+from harness.origin import Origin
+from harness.process import Sluice, merged
+
+
+def test_running_out_of_descriptors(binary, surroundings, plain_origin, host, tmp_path):
+    """New connections wait or are refused; those that are there, and later ones, are served."""
+    wrapper = tmp_path / "few"
+    wrapper.write_text(f'#!/bin/sh\nulimit -n 60\nexec {binary} "$@"\n')
+    wrapper.chmod(0o755)
+    proxy = Sluice(wrapper, tmp_path, merged(surroundings, {"workers": 1})).wait_ready()
+    authority = f"{host}:{plain_origin.port}"
+    first = Client(proxy)
+    assert first.ask("GET", f"http://{authority}/", host=authority).status == 200
+    crowd = [socket.create_connection(("127.0.0.1", proxy.port), 10) for _ in range(120)]
+    for sock in crowd:
+        sock.sendall(b"GET ")
+    assert first.ask("GET", f"http://{authority}/", host=authority).status == 200
+    for sock in crowd:
+        sock.close()
+    later = Client(proxy)
+    assert later.ask("GET", f"http://{authority}/", host=authority).status == 200
+    first.sock.close()
+    later.sock.close()
+    proxy.finish()
+
+
+@pytest.fixture
+def piped(binary, surroundings, tmp_path):
+    """A proxy whose access log goes to a pipe that nobody reads any more."""
+    file = tmp_path / "sluice.yaml"
+    file.write_text(json.dumps(surroundings))
+    process = subprocess.Popen(
+        [binary, "run", "-c", file, "--listen", "127.0.0.1:0", "--state-dir", tmp_path / "state",
+         "--set", "admin.address=off", "--set", "log.access=stderr"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process.port = None
+    while process.port is None:
+        line = process.stderr.readline().decode()
+        if found := re.search(r"listening on 127\.0\.0\.1:(\d+)", line):
+            process.port = int(found.group(1))
+    process.stderr.close()
+    yield process
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+def test_a_closed_log_pipe_kills_nothing(piped, plain_origin, host):
+    authority = f"{host}:{plain_origin.port}"
+    with Client(piped) as client:
+        for i in range(20):
+            answer = client.ask("GET", f"http://{authority}/{i}", host=authority)
+            assert answer.status == 200
+
+
+def test_a_lost_log_directory_kills_nothing(sluice, origin, tunnel, host, tmp_path):
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    proxy = sluice({"log": {"access": str(directory / "access.log")}})
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/1").status == 200
+    shutil.rmtree(directory)
+    said = proxy.signal_and_wait(signal.SIGUSR1, "access.log")
+    assert "error" in said
+    assert client.get("/2").status == 200
+    directory.mkdir()
+    proxy.process.send_signal(signal.SIGUSR1)
+    waiting.until(lambda: (directory / "access.log").exists(), "the log to be back")
+    assert client.get("/3").status == 200
+    waiting.until(lambda: "/3" in (directory / "access.log").read_text(), "a line in it")
+
+
+def test_a_crowd_of_idle_connections(sluice, origin, tunnel, host):
+    proxy = sluice()
+    clients = [tunnel(proxy, host, origin.port) for _ in range(200)]
+    assert proxy.metric("sluice_open_connections") == 200
+    for client in clients[::10]:
+        assert client.get("/").status == 200
+    assert origin.n_connections <= 2
+    for client in clients:
+        client.sock.close()
+    waiting.until(lambda: proxy.metric("sluice_open_connections") == 0, "all to be gone")
+
+
+def test_very_many_pipelined_requests(proxy, origin, tunnel, host):
+    client = tunnel(proxy, host, origin.port)
+    whole = b"".join(request("GET", f"/{i}", client.authority) for i in range(1500))
+    sender = threading.Thread(target=client.sock.sendall, args=(whole,))
+    sender.start()
+    got = [client.read().text.split()[1] for _ in range(1500)]
+    sender.join(20)
+    assert got == [f"/{i}" for i in range(1500)]
+
+
+def test_an_early_response_does_not_shift_requests(proxy, servers, pki, tunnel, host):
+    """The origin answers before it has the body; the rest of the body is nobody's request."""
+    def serve(connection):
+        asked = http1.read_head(connection.reader)
+        heads.append(asked.start)
+        connection.send(http1.response(b"early"))
+        if asked.get("content-length"):
+            rest.append(connection.reader.rest())
+        else:
+            connection.reader.rest()
+
+    heads, rest = [], []
+    origin = servers(Origin(serve=serve, tls=pki.server_context()))
+    client = tunnel(proxy, host, origin.port)
+    body = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
+    client.send(request("POST", "/", client.authority, [("Content-Length", str(len(body)))],
+                        body[:100]))
+    assert client.read().body == b"early"
+    try:
+        client.send(body[100:])
+        answer = client.get("/next")
+        assert answer.body == b"early"
+    except (ConnectionError, http1.Closed):
+        pass
+    assert all("smuggled" not in start for start in heads)
+
+
+def test_trailers_that_frame_or_route_are_dropped(proxy, origin, tunnel, host):
+    client = tunnel(proxy, host, origin.port)
+    evil = (b"0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: evil.test\r\n"
+            b"Authorization: x\r\nX-Fine: 1\r\n\r\n")
+    assert client.ask("POST", "/", [("Transfer-Encoding", "chunked")], b"1\r\na\r\n" + evil).status
+    assert {n.lower() for n, _ in origin.requests[0].trailers} <= {"x-fine"}
+    assert client.get("/").status == 200
+
+
+def test_a_flood_of_refused_clients(sluice, origin, tunnel, host):
+    proxy = sluice({"limits": {"connections": 3}})
+    kept = [tunnel(proxy, host, origin.port) for _ in range(3)]
+    for _ in range(200):
+        socket.create_connection(("127.0.0.1", proxy.port), 10).close()
+    waiting.until(lambda: proxy.metric("sluice_connections_refused_total") == 200, "200 refusals")
+    assert [c.get("/").status for c in kept] == [200] * 3
+    assert proxy.metric("sluice_open_connections") == 3
+
+
+def test_rejecting_clients_leave_nothing(sluice, origin, host):
+    """e2guardian#542: memory kept for each client that rejects the forged certificate."""
+    proxy = sluice()
+    for _ in range(60):
+        with Client(proxy) as client:
+            client.connect(host, origin.port)
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                client.start_tls(host, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    waiting.until(lambda: proxy.metric("sluice_open_connections") == 0, "all to be gone")
+    assert proxy.metric("sluice_handshake_failures_total", side="client") == 60
+    assert proxy.metric("sluice_forge_duration_seconds_count") == 1
