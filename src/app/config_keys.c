@@ -3,8 +3,8 @@
 
 #include "app/config.h"
 #include "app/config_value.h"
-#include "base/suggest.h"
 #include "base/mem.h"
+#include "base/suggest.h"
 
 #define SECOND UINT64_C(1000)
 #define MINUTE (60 * SECOND)

@@ -5,8 +5,8 @@
 
 #include "app/config.h"
 #include "app/config_value.h"
-#include "base/suggest.h"
 #include "base/mem.h"
+#include "base/suggest.h"
 #include "http/message.h"
 #include "http/uri.h"
 #include "policy/gate.h"
@@ -313,6 +313,20 @@ static uint32_t line_of(const struct maker *m, const struct sl_config_rule *item
     return at->source->name == m->config->path ? at->line : 0;
 }
 
+/* The request has gone up by the time its response is known: all that is left to do is to keep the
+ * response back. */
+static enum sl_err check_response_rule(struct maker *m, const struct sl_config_rule *item,
+                                       struct sl_rule *rule)
+{
+    if (rule->when == NULL || (sl_expression_needs(rule->when) & SL_FACTS_OF_RESPONSE) == 0 ||
+        rule->action == SL_ACTION_DENY || rule->action == SL_ACTION_REFUSE)
+        return SL_OK;
+    sl_expression_free(&rule->when);
+    return sl_yaml_fail(m->error, item->when->at,
+                        "rules[].when: type and status are known with the response: only deny or "
+                        "refuse can come of them");
+}
+
 static enum sl_err make_rule(struct maker *m, const struct sl_config_rule *item)
 {
     uint32_t checks[SL_GATE_MAX_CHECKS];
@@ -330,6 +344,8 @@ static enum sl_err make_rule(struct maker *m, const struct sl_config_rule *item)
         err = make_status(m, item->status, &rule);
     if (err == SL_OK)
         err = make_when(m, item->when, &rule);
+    if (err == SL_OK)
+        err = check_response_rule(m, item, &rule);
     if (err != SL_OK)
         return err;
     sl_ruleset_add(m->config->ruleset, &rule);

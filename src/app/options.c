@@ -3,8 +3,8 @@
 
 #include "app/config_keys.h"
 #include "app/config_value.h"
-#include "base/suggest.h"
 #include "base/mem.h"
+#include "base/suggest.h"
 #include "http/message.h"
 
 #define ON(command) (1u << (unsigned)SL_COMMAND_##command)

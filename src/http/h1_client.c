@@ -237,9 +237,9 @@ static enum sl_err call_recv_body(struct sl_http_stream *s, void *buf, size_t ca
     return err;
 }
 
-static const struct sl_fields *call_trailers(const struct sl_http_stream *s)
+static struct sl_fields *call_trailers(struct sl_http_stream *s)
 {
-    return &SL_CONTAINER(s, const struct call, base)->client->wire.recv.trailers;
+    return &SL_CONTAINER(s, struct call, base)->client->wire.recv.trailers;
 }
 
 /* The head itself is the caller's, and may be gone when the response comes. */

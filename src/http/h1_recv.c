@@ -358,7 +358,10 @@ bool sl_h1_recv_look(struct sl_h1_recv *r)
 {
     enum sl_err err = sl_h1_recv_fill(r);
 
-    if (err == SL_OK || err == SL_AGAIN || (err == SL_EOF && !r->is_response))
+    if (err == SL_OK || err == SL_AGAIN)
+        return false;
+    /* Inside TLS a side is ended with close_notify; a bare FIN is a client that died. */
+    if (err == SL_EOF && r->tolerates_half_close && r->stream->fault.err == SL_OK)
         return false;
     r->state = SL_H1_RECV_GONE;
     return true;

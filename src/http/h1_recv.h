@@ -24,9 +24,10 @@ enum sl_h1_recv_state {
 struct sl_h1_recv {
     struct sl_stream *stream;          /**< borrowed; set by the owner */
     const struct sl_h1_limits *limits; /**< borrowed; bounds trailers; set by the owner */
-    bool is_response;                  /**< which error codes malformed input has */
-    bool is_starved;                   /**< the last read of the transport gave nothing */
-    bool is_eof;                       /**< the transport answered SL_EOF */
+    bool tolerates_half_close; /**< a peer that ended its side is still there; set by the owner */
+    bool is_response;          /**< which error codes malformed input has */
+    bool is_starved;           /**< the last read of the transport gave nothing */
+    bool is_eof;               /**< the transport answered SL_EOF */
     char *p; /**< read ahead: a chunk while cap is SL_CHUNK_SIZE, else a heap block, or NULL */
     size_t off, len, cap;
     enum sl_h1_recv_state state;
@@ -63,7 +64,7 @@ void sl_h1_recv_raw(struct sl_h1_recv *r);
 enum sl_err sl_h1_recv_body(struct sl_h1_recv *r, struct iovec buf, size_t *ret_n,
                             struct sl_fault *fault) SL_MUST_USE;
 /** After a complete message: reads to learn whether the peer is still there.  True when it has
- * gone; recv_body then says how.  A client that has only ended its own side is still there. */
+ * gone; recv_body then says how. */
 bool sl_h1_recv_look(struct sl_h1_recv *r);
 
 bool sl_h1_recv_is_complete(const struct sl_h1_recv *r);

@@ -62,6 +62,7 @@ struct sl_h1_server *sl_h1_server_new(const struct sl_h1_server_conf *conf,
     srv->wire.on_ready = on_wire_ready;
     srv->wire.arg = srv;
     sl_h1_wire_init(&srv->wire, conf->loop, stream, &srv->conf.limits);
+    srv->wire.recv.tolerates_half_close = conf->tolerates_half_close;
     sl_h1_recv_stash(&srv->wire.recv, preface);
     return srv;
 }
@@ -312,9 +313,9 @@ static enum sl_err request_recv_body(struct sl_http_stream *s, void *buf, size_t
     return sl_h1_wire_recv_body(&request_of(s)->srv->wire, s, iov, ret_n);
 }
 
-static const struct sl_fields *request_trailers(const struct sl_http_stream *s)
+static struct sl_fields *request_trailers(struct sl_http_stream *s)
 {
-    return &SL_CONTAINER(s, const struct request, base)->srv->wire.recv.trailers;
+    return &request_of(s)->srv->wire.recv.trailers;
 }
 
 /* With the request's body still to come, what follows on the connection could not be told apart

@@ -17,6 +17,8 @@ struct sl_h1_server_conf {
     struct sl_loop *loop;
     struct sl_h1_limits limits;
     struct sl_h1_origin origin; /**< slices in it are static */
+    bool tolerates_half_close;  /**< a client that ended its side still gets its answer; else it has
+                                   gone */
     uint64_t body_bytes;        /**< largest request body, 0: no limit; over it SL_BODY_TOO_LARGE */
 };
 

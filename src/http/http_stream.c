@@ -28,14 +28,25 @@ static enum sl_pump_state pause(struct sl_pump *p)
     return after_write(p->to->ops->flush(p->to), SL_PUMP_WAIT_READ);
 }
 
+/* The trailers that may go on, in place. */
+static const struct sl_fields *trailers_of(struct sl_pump *p)
+{
+    struct sl_fields *trailers = p->from->ops->trailers(p->from);
+
+    if (p->drops_trailers)
+        trailers->n = 0;
+    for (uint32_t i = 0; p->no_trailers != NULL && i < p->no_trailers->n; i++)
+        sl_fields_remove_name(trailers, p->no_trailers->v[i].name);
+    return trailers->n > 0 ? trailers : NULL;
+}
+
 static enum sl_pump_state finish(struct sl_pump *p)
 {
-    const struct sl_fields *trailers = p->from->ops->trailers(p->from);
+    const struct sl_fields *trailers = trailers_of(p);
 
     sl_pump_fini(p);
     p->source_ended = true;
-    return after_write(p->to->ops->send_end(p->to, trailers->n > 0 ? trailers : NULL),
-                       SL_PUMP_DONE);
+    return after_write(p->to->ops->send_end(p->to, trailers), SL_PUMP_DONE);
 }
 
 static enum sl_err fill(struct sl_pump *p)

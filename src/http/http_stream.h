@@ -29,8 +29,9 @@ struct sl_http_stream_ops {
      * Once SL_EOF was answered SL_READABLE is reported only when the peer closes the connection;
      * recv_body then answers SL_CANCELLED (from a client) or SL_RESET. */
     enum sl_err (*recv_body)(struct sl_http_stream *s, void *buf, size_t cap, size_t *ret_n);
-    /** Trailer fields, once recv_body answered SL_EOF; never NULL, perhaps empty. */
-    const struct sl_fields *(*trailers)(const struct sl_http_stream *s);
+    /** Trailer fields, once recv_body answered SL_EOF; never NULL, perhaps empty; the caller may
+     * take some out. */
+    struct sl_fields *(*trailers)(struct sl_http_stream *s);
     /** Queues a head.  head->framing and content_length say how the body will be sent: the codec
      * writes Content-Length or Transfer-Encoding itself, and Connection as this connection needs
      * it. head->fields must be end-to-end only.  With status 101 the stream is raw from here on. */
@@ -74,6 +75,9 @@ struct sl_pump {
     char *chunk;     /**< SL_CHUNK_SIZE bytes or NULL */
     size_t off, len; /**< what is in it and not yet taken */
     bool source_ended;
+    const struct sl_fields
+        *no_trailers;    /**< names that are not handed on as trailers; NULL: none */
+    bool drops_trailers; /**< hands on none at all */
 };
 
 /** Moves what can be moved, at most SL_PUMP_ROUND bytes so that no connection starves the others;

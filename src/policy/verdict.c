@@ -40,3 +40,11 @@ void sl_edit_apply(const struct sl_edit *edit, struct sl_fields *fields, struct 
     for (uint32_t i = 0; i < edit->set.n; i++)
         sl_fields_add(fields, a, edit->set.v[i].name, edit->set.v[i].value);
 }
+
+void sl_edit_names(const struct sl_edit *edit, struct sl_fields *names, struct sl_arena *a)
+{
+    for (uint32_t i = 0; i < edit->set.n; i++)
+        sl_fields_add(names, a, edit->set.v[i].name, SL_STR(""));
+    for (uint32_t i = 0; i < edit->remove.n; i++)
+        sl_fields_add(names, a, edit->remove.v[i].name, SL_STR(""));
+}

@@ -40,6 +40,9 @@ struct sl_verdict *sl_verdict_new(void);
 struct sl_verdict *sl_verdict_ref(struct sl_verdict *v);
 void sl_verdict_unref(struct sl_verdict **v);
 
+/** Appends the names that an edit touches. */
+void sl_edit_names(const struct sl_edit *edit, struct sl_fields *names, struct sl_arena *a);
+
 /** Applies an edit to a list of fields, which then borrows from it. */
 void sl_edit_apply(const struct sl_edit *edit, struct sl_fields *fields, struct sl_arena *a);
 

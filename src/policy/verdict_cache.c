@@ -147,6 +147,18 @@ static const struct sl_vary *learn_way(struct sl_verdict_cache *c, const struct 
     return v;
 }
 
+static void discard(struct sl_verdict_cache *c, struct sl_str key)
+{
+    struct shard *s = shard_of(c, key);
+    struct entry *e;
+
+    pthread_mutex_lock(&s->lock);
+    e = sl_map_get(&s->by_key, key);
+    if (e != NULL)
+        entry_free(s, e);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void insert(struct sl_verdict_cache *c, struct sl_str key, struct sl_verdict *v,
                    uint64_t expires_ms)
 {
@@ -167,11 +179,27 @@ static void insert(struct sl_verdict_cache *c, struct sl_str key, struct sl_verd
     pthread_mutex_unlock(&s->lock);
 }
 
+/* A newer answer stands for the question, whatever parts of it the older ones varied by: else they
+ * would come back when the newer one is gone, or stale. */
+static void forget(struct sl_verdict_cache *c, const struct sl_question *q)
+{
+    unsigned n = atomic_load_explicit(&c->n_ways, memory_order_acquire);
+    struct sl_buf key = { 0 };
+
+    for (unsigned i = 0; i < n; i++) {
+        sl_buf_reset(&key);
+        sl_vary_key(&c->ways[i], q, &key);
+        discard(c, sl_buf_str(&key));
+    }
+    sl_buf_fini(&key);
+}
+
 void sl_verdict_cache_put(struct sl_verdict_cache *c, const struct sl_question *q,
                           struct sl_verdict *v, uint64_t now_ms, uint64_t ttl_ms)
 {
     struct sl_buf key = { 0 };
 
+    forget(c, q);
     if (ttl_ms == 0 || c->max_per_shard == 0)
         return;
     sl_vary_key(learn_way(c, &v->vary), q, &key);

@@ -28,7 +28,8 @@ void sl_verdict_cache_free(struct sl_verdict_cache **cache);
 struct sl_verdict *sl_verdict_cache_get(struct sl_verdict_cache *cache, const struct sl_question *q,
                                         uint64_t now_ms, bool stale);
 
-/** Keeps @a v for @a ttl_ms, under the parts of @a q that v->vary names. */
+/** The service's newest answer to @a q: older ones are forgotten, and @a v is kept for @a ttl_ms
+ * (0: it is not), under the parts of @a q that v->vary names. */
 void sl_verdict_cache_put(struct sl_verdict_cache *cache, const struct sl_question *q,
                           struct sl_verdict *v, uint64_t now_ms, uint64_t ttl_ms);
 

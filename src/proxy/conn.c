@@ -63,6 +63,7 @@ void sl_conn_free(struct sl_conn **conn)
     sl_ruling_fini(&c->ruling);
     sl_buf_fini(&c->preface);
     sl_arena_fini(&c->arena);
+    sl_env_unref(&c->next_env);
     sl_env_unref(&c->env);
     sl_free(c);
 }
@@ -72,14 +73,24 @@ const struct sl_addr *sl_conn_peer(const struct sl_conn *c)
     return &c->client.addr;
 }
 
+/* What was asked and answered at the CONNECT was another policy's. */
+static void take_next_env(struct sl_conn *c)
+{
+    if (c->next_env == NULL)
+        return;
+    sl_env_unref(&c->env);
+    c->env = c->next_env;
+    c->next_env = NULL;
+    c->client.connect_was_asked = false;
+    c->client.connect_denied = NULL;
+}
+
 void sl_conn_set_env(struct sl_conn *c, struct sl_env *env)
 {
-    /* What is under way belongs to the old one, and so does a denial that outlives its CONNECT. */
-    if ((c->state != ST_READ && c->state != ST_EXCHANGE) || c->client.connect_denied != NULL)
-        return;
-    sl_env_ref(env);
-    sl_env_unref(&c->env);
-    c->env = env;
+    sl_env_unref(&c->next_env);
+    c->next_env = sl_env_ref(env);
+    if (c->state == ST_READ)
+        take_next_env(c);
 }
 
 void sl_conn_drain(struct sl_conn *c)
@@ -121,6 +132,7 @@ void sl_conn_serve(struct sl_conn *c, struct sl_stream *stream, bool is_proxy)
         .limits = l->h1,
         .origin = { .scheme = c->client.tls_version != NULL ? SL_STR("https") : SL_STR("http"),
                     .is_proxy = is_proxy },
+        .tolerates_half_close = true,
         .body_bytes = l->body_bytes,
     };
 
@@ -190,6 +202,7 @@ static void st_read(void *self)
     struct sl_fault fault = { 0 };
     enum sl_err err;
 
+    take_next_env(c);
     if (c->is_draining && sl_h1_server_is_idle(c->server)) {
         sl_conn_go(c, ST_ENDED);
         return;

@@ -37,6 +37,7 @@ enum sl_conn_plan { PLAN_INTERCEPT, PLAN_TUNNEL, PLAN_READ };
 
 struct sl_conn {
     struct sl_env *env;
+    struct sl_env *next_env; /* a reload's, taken before the next request; NULL: none */
     struct sl_client client;
     sl_conn_fn *ended;
     void *arg;

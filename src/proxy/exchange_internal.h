@@ -60,6 +60,8 @@ struct sl_exchange {
     bool is_retry; /* a reused connection died unanswered; this is the second attempt */
 
     struct sl_pump up, down;
+    struct sl_fields edited_up,
+        edited_down; /* names that the check has edited: no trailers of that name */
     enum sl_pump_state up_state;
     const struct sl_head *response; /* the origin's final head */
     struct sl_reply reply;

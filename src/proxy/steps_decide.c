@@ -38,8 +38,10 @@ void sl_exchange_st_begin(void *self)
 static void allowed(struct sl_exchange *x)
 {
     x->verdict = "allow";
-    for (uint32_t i = 0; i < x->ruling.n_verdicts; i++)
+    for (uint32_t i = 0; i < x->ruling.n_verdicts; i++) {
         sl_edit_apply(&x->ruling.verdicts[i]->request, &x->forward.fields, &x->arena);
+        sl_edit_names(&x->ruling.verdicts[i]->request, &x->edited_up, &x->arena);
+    }
     sl_exchange_set_origin(x);
     sl_exchange_go(x, ST_ACQUIRE);
 }

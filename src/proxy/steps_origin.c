@@ -51,9 +51,16 @@ static void on_acquired(void *arg, const struct sl_lease *lease, const struct sl
     sl_exchange_run(x);
 }
 
+/* Trailers come after the verdict: none may stand for a field that rules or the check have decided
+ * about. */
 static void begin_upload(struct sl_exchange *x)
 {
-    x->up = (struct sl_pump){ .from = x->stream, .to = x->lease.stream };
+    uint32_t needs = sl_ruleset_needs(sl_policy_ruleset(x->env->conf->policy));
+
+    x->up = (struct sl_pump){ .from = x->stream,
+                              .to = x->lease.stream,
+                              .no_trailers = &x->edited_up,
+                              .drops_trailers = (needs & SL_FACT_BIT(SL_FACT_HEADERS)) != 0 };
     x->up_state = SL_PUMP_WAIT_READ;
 }
 
@@ -142,7 +149,7 @@ static bool names_connection_auth(const struct sl_fields *f, enum sl_field_id id
  */
 static void pin_if_authenticated(struct sl_exchange *x)
 {
-    if (!names_connection_auth(&x->request->fields, SL_FIELD_AUTHORIZATION) &&
+    if (!names_connection_auth(&x->forward.fields, SL_FIELD_AUTHORIZATION) &&
         !names_connection_auth(&x->response->fields, SL_FIELD_WWW_AUTHENTICATE))
         return;
     x->client->is_pinned = true;
@@ -160,6 +167,9 @@ static bool is_response_denied(struct sl_exchange *x)
     x->facts.status = x->response->status;
     x->facts.type = type != NULL ? type->value : SL_STR("");
     x->facts.known |= SL_FACTS_OF_RESPONSE;
+    /* Which of several the client will believe is anybody's guess: then it is not known. */
+    if (sl_fields_count(&x->response->fields, SL_FIELD_CONTENT_TYPE) > 1)
+        x->facts.known &= ~SL_FACT_BIT(SL_FACT_TYPE);
     d = sl_ruleset_decide_response(sl_policy_ruleset(x->env->conf->policy), &x->facts,
                                    &x->decision);
     if (d.rule->action != SL_ACTION_DENY && d.rule->action != SL_ACTION_REFUSE)
@@ -181,15 +191,19 @@ static void on_response(struct sl_exchange *x, const struct sl_head *response)
         return;
     }
     sl_forward_response(response, x->request, &x->arena, &head);
-    for (uint32_t i = 0; i < x->ruling.n_verdicts; i++)
+    for (uint32_t i = 0; i < x->ruling.n_verdicts; i++) {
         sl_edit_apply(&x->ruling.verdicts[i]->response, &head.fields, &x->arena);
+        sl_edit_names(&x->ruling.verdicts[i]->response, &x->edited_down, &x->arena);
+    }
     x->status = response->status;
     if (x->stream->ops->send_head(x->stream, &head) != SL_OK) {
         sl_fault_set(&x->fault, SL_CANCELLED, "client went away");
         sl_exchange_go(x, ST_DONE);
         return;
     }
-    x->down = (struct sl_pump){ .from = x->lease.stream, .to = x->stream };
+    x->down = (struct sl_pump){ .from = x->lease.stream,
+                                .to = x->stream,
+                                .no_trailers = &x->edited_down };
     if (x->status == 101)
         begin_upload(x); /* the request has ended; what comes now is another protocol's */
     sl_exchange_go(x, ST_RELAY);

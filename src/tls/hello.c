@@ -383,10 +383,21 @@ static enum sl_first_bytes method_or_opaque(struct sl_str in)
     return odd ? odd_line(in) : SL_FIRST_HTTP;
 }
 
+/* A ClientHello in the form of SSL 2.0 (RFC 5246 appendix E.2), which origins may still answer:
+ * called TLS, so that it fails to parse and is refused. */
+static enum sl_first_bytes old_hello_or_opaque(struct sl_str in)
+{
+    if (in.n < 4)
+        return SL_FIRST_UNKNOWN;
+    return in.p[2] == TYPE_CLIENT_HELLO && in.p[3] == 3 ? SL_FIRST_TLS : SL_FIRST_OPAQUE;
+}
+
 enum sl_first_bytes sl_hello_first_bytes(struct sl_str in)
 {
     if (in.n == 0)
         return SL_FIRST_UNKNOWN;
+    if ((in.p[0] & 0x80) != 0)
+        return old_hello_or_opaque(in);
     if (in.p[0] != TYPE_HANDSHAKE)
         return method_or_opaque(in);
     if (in.n < 2)

@@ -3,6 +3,7 @@
  */
 #include "sim.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,6 +66,12 @@ struct play {
     struct sl_memory_conf trickle;
     enum blow blow;
     unsigned at_turn;
+    unsigned max_records; /* no blow makes more of them than there are without it */
+};
+
+struct course {
+    unsigned n_turns; /* that the scripts took */
+    unsigned n_records;
 };
 
 struct service_conn {
@@ -515,21 +522,23 @@ static void expect_all(const struct sim *s)
 
 static struct play now_playing;
 
-/* Answers how many turns the scripts took. */
-static unsigned play(const struct sim_case *c, const struct play *play)
+static struct course play(const struct sim_case *c, const struct play *play)
 {
     struct sim s;
-    unsigned n_turns;
+    struct course course;
 
     now_playing = *play;
     sim_init(&s, c, play);
     run_scripts(&s);
-    n_turns = s.n_turns;
+    course.n_turns = s.n_turns;
     if (play->blow == BLOW_NONE)
         expect_all(&s);
     run_out_of_time(&s);
+    sl_conn_free(&s.conn);
+    course.n_records = s.witness.n_records;
+    assert_in_range(course.n_records, 0, play->max_records);
     sim_fini(&s);
-    return n_turns;
+    return course;
 }
 
 static bool is_apt(const struct sim_case *c, enum blow blow)
@@ -545,12 +554,15 @@ static bool is_apt(const struct sim_case *c, enum blow blow)
 static void strike_everywhere(const struct sim_case *c, const struct sl_memory_conf *trickle,
                               unsigned n_blows)
 {
-    unsigned n_turns = play(c, &(struct play){ .trickle = *trickle });
-    unsigned stride = n_turns / n_blows + 1;
+    struct course normal = play(c, &(struct play){ .trickle = *trickle, .max_records = UINT_MAX });
+    unsigned stride = normal.n_turns / n_blows + 1;
 
     for (enum blow blow = BLOW_CANCEL; blow < BLOW_N; blow++) {
-        for (unsigned at = 1; is_apt(c, blow) && at < n_turns; at += stride)
-            (void)play(c, &(struct play){ .trickle = *trickle, .blow = blow, .at_turn = at });
+        for (unsigned at = 1; is_apt(c, blow) && at < normal.n_turns; at += stride)
+            (void)play(c, &(struct play){ .trickle = *trickle,
+                                          .blow = blow,
+                                          .at_turn = at,
+                                          .max_records = normal.n_records });
     }
 }
 
@@ -568,7 +580,7 @@ static void play_case(void **state)
 
     strike_everywhere(c, &whole, BLOWS_WHOLE);
     for (size_t i = 0; i < SL_LEN(trickles); i++)
-        (void)play(c, &(struct play){ .trickle = trickles[i] });
+        (void)play(c, &(struct play){ .trickle = trickles[i], .max_records = UINT_MAX });
     strike_everywhere(c, &narrow, BLOWS_NARROW);
     now_playing.blow = BLOW_N;
 }

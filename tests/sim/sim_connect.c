@@ -144,6 +144,15 @@ static const struct sim_case cases[] = {
         .log = "deny 200 ",
     },
     {
+        .name = "opaque bytes in one segment with their connect, denied (CVE-2025-64763)",
+        .answers = { SIM_DENY },
+        .asks_connect = true,
+        .client = SCRIPT(SEND(CONNECT_A "\001early"), AWAIT(ESTABLISHED), END),
+        .to_client = ESTABLISHED,
+        .asked = "connect a.example ",
+        .log = "deny 200 ",
+    },
+    {
         .name = "a tunnel by rule: TLS passes unopened, half-closes too",
         .rules = tunnel_a,
         .is_ruled = true,

@@ -202,6 +202,28 @@ static const struct sim_case cases[] = {
         .log = "allow 200 allow 200 ",
     },
     {
+        .name = "bytes that are not UTF-8 do not fail the question (CVE-2023-27488)",
+        .answers = { SIM_DENY },
+        .client = SCRIPT(SEND("GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\n"
+                              "X-Odd: \377\376\r\n\r\n"),
+                         AWAIT("not today")),
+        .asked = "request /x ",
+        .log = "deny 403 ",
+    },
+    {
+        .name = "a chunk that is none ends the request (CVE-2023-46846)",
+        .answers = { SIM_ALLOW },
+        .client = SCRIPT(SEND("POST http://a.example/p HTTP/1.1\r\nHost: a.example\r\n"
+                              "Transfer-Encoding: chunked\r\n\r\n"
+                              "3\nabc\n0\n\nGET /smuggled HTTP/1.1\r\n\r\n"),
+                         SHUT, END),
+        .origins = { SCRIPT(END, CLOSE) },
+        .to_client = "HTTP/1.1 400 Bad Request\r\n*Connection: close\r\n*",
+        .opened = "a.example:80 ",
+        .asked = "request /p ",
+        .log = "* 400 bad_framing ",
+    },
+    {
         .name = "the check's edits reach the origin and the client",
         .answers = { "{\"action\":\"allow\",\"request\":{\"set\":{\"x-user\":\"ann\"},"
                      "\"remove\":[\"cookie\"]},\"response\":{\"set\":{\"x-seen\":\"1\"}}}" },

@@ -388,11 +388,14 @@ static void count_ready(void *arg, unsigned events)
     b->n_ready++;
 }
 
+static bool b_is_strict; /* of the next bench: a half-close counts as leaving */
+
 static void bench_begin(struct bench *b, bool is_proxy)
 {
     const struct sl_memory_conf no_limits = { 0 };
     struct sl_h1_server_conf conf = { .limits = { 100, 300, 10 },
-                                      .origin = { SL_STR("http"), is_proxy } };
+                                      .origin = { SL_STR("http"), is_proxy },
+                                      .tolerates_half_close = !b_is_strict };
     struct sl_stream *near;
 
     *b = (struct bench){ .loop = sl_loop_new_sim() };
@@ -529,6 +532,29 @@ static void client_that_resets_is_noticed(void **state)
     assert_int_equal(s->ops->recv_body(s, &c, 1, &n), SL_RESET);
     sl_http_stream_close(&s);
     assert_int_equal(next_is(&b), SL_EOF);
+    bench_end(&b);
+}
+
+static void client_that_ends_its_side_may_count_as_gone(void **state)
+{
+    struct bench b;
+    struct sl_http_stream *s;
+    char c;
+    size_t n;
+
+    (void)state;
+    b_is_strict = true;
+    bench_begin(&b, false);
+    b_is_strict = false;
+    say(&b, "GET /a HTTP/1.1\r\n" HOST "\r\n");
+    s = take_request(&b);
+    assert_int_equal(s->ops->recv_body(s, &c, 1, &n), SL_EOF);
+    s->ops->want(s, SL_READABLE);
+    assert_int_equal(sl_stream_shutdown(b.far), SL_OK);
+    turns(&b);
+    assert_int_equal(b.n_ready, 1);
+    assert_int_equal(s->ops->recv_body(s, &c, 1, &n), SL_CANCELLED);
+    sl_http_stream_close(&s);
     bench_end(&b);
 }
 
@@ -845,6 +871,7 @@ static const struct CMUnitTest singles[] = {
     cmocka_unit_test(body_that_is_not_there_ends_the_connection),
     cmocka_unit_test(client_that_resets_is_noticed),
     cmocka_unit_test(client_that_ends_its_side_is_answered),
+    cmocka_unit_test(client_that_ends_its_side_may_count_as_gone),
     cmocka_unit_test(head_that_does_not_end_is_given_up),
     cmocka_unit_test(pipelined_bytes_wake_nobody_before_their_turn),
     cmocka_unit_test(body_read_ahead_is_reported),

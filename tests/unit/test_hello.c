@@ -292,6 +292,9 @@ static void test_first_bytes(void **state)
         { LIT("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), SL_FIRST_OPAQUE },
         { LIT("\x05\x01\x00"), SL_FIRST_OPAQUE },
         { LIT("\0"), SL_FIRST_OPAQUE },
+        { LIT("\x80\x2e\x01"), SL_FIRST_UNKNOWN },
+        { LIT("\x80\x2e\x01\x03\x03"), SL_FIRST_TLS },
+        { LIT("\x80\x2e\x02\x03"), SL_FIRST_OPAQUE },
         /* What lenient origins take for a request must not pass as something else. */
         { LIT("\r\n"), SL_FIRST_UNKNOWN },
         { LIT("\r\nGET /"), SL_FIRST_HTTP },

@@ -421,7 +421,7 @@ struct scripted {
     enum sl_err flush, send_end;
 };
 
-static const struct sl_fields some_trailers = { .n = 1 };
+static struct sl_fields some_trailers = { .n = 1 };
 
 static struct scripted *scripted_of(struct sl_http_stream *s)
 {
@@ -440,7 +440,7 @@ static enum sl_err scripted_recv(struct sl_http_stream *s, void *buf, size_t cap
     return SL_OK;
 }
 
-static const struct sl_fields *scripted_trailers(const struct sl_http_stream *s)
+static struct sl_fields *scripted_trailers(struct sl_http_stream *s)
 {
     (void)s;
     return &some_trailers;
