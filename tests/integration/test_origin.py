@@ -512,3 +512,30 @@ def test_a_client_certificate_is_no_server_s(proxy, servers, pki, tunnel):
     answer = tunnel(proxy, "client-only.test", origin.port).get("/")
     assert answer.status == 502
     assert "tls_certificate_error" in answer.get("proxy-status")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_lease_that_ends_while_the_check_is_out(sluice, check, scripted, tunnel, host, method):
+    """Taken from the pool before the verdict, closed by the origin before the request."""
+    def serve(connection):
+        while origin.take(connection):
+            connection.send(http1.response(b"x"))
+            if connection.number == 0:
+                assert go.wait(20)
+                return
+
+    go = threading.Event()
+    origin = scripted(serve=serve)
+    check.answer = lambda q: check.stall() if q["request"]["path"] == "/2" else {"action": "allow"}
+    proxy = sluice({**check.config(timeout="30s"), "workers": 1, "upstream": {"preconnect": True}})
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/1").status == 200
+    body = b"body" if method == "POST" else b""
+    client.send(request(method, "/2", client.authority, body=body))
+    check.wait_questions(2)
+    go.set()
+    waiting.until(lambda: origin.connections[0].sock.fileno() < 0, "the origin's close")
+    check.release()
+    answer = client.read()
+    assert answer.status == 200 or (answer.status, method) == (502, "POST")
+    assert proxy.log(target="/2")["error"] in (None, "reset")

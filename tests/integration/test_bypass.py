@@ -1,0 +1,115 @@
+"""Ways past the verdict that were open once, or that look as if they might be."""
+import pytest
+
+from harness.check_service import deny
+from harness.client import request
+from harness.process import merged
+
+DENIED = b"GET /denied HTTP/1.1\r\nHost: %s\r\n\r\n"
+
+
+@pytest.mark.parametrize("first", [
+    b"\r\n" + DENIED, b"\n\r\n" + DENIED, b"M-SEARCH /denied HTTP/1.1\r\nHost: %s\r\n\r\n",
+    b"G3T /denied HTTP/1.1\r\nHost: %s\r\n\r\n", b"a.b /denied HTTP/1.0\r\nHost: %s\r\n\r\n",
+    b"GET\t/denied HTTP/1.1\r\nHost: %s\r\n\r\n", b"GET /denied\r\n\r\n"])
+def test_what_an_origin_may_take_for_a_request_is_not_opaque(sluice, check, plain_origin, connect,
+                                                             host, first):
+    """A service that allows the name (phase connect) must still see each request."""
+    check.answer = lambda q: deny() if q["phase"] == "request" else {"action": "allow"}
+    proxy = sluice(check.config())
+    client = connect(proxy)
+    assert client.connect(host, plain_origin.port).status == 200
+    authority = f"{host}:{plain_origin.port}".encode()
+    client.send(first % authority if b"%s" in first else first)
+    assert client.read().status in (400, 403, 501)
+    assert plain_origin.n_connections == 0
+
+
+def test_an_ssl2_hello_is_refused(sluice, origin, connect, host):
+    proxy = sluice()
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    client.send(b"\x80\x2e\x01\x03\x03\x00\x15\x00\x00\x00\x10" + b"\x00" * 37)
+    assert client.is_closed()
+    assert origin.n_connections == 0
+    assert proxy.log(host=host)["error"] == "tls_protocol"
+
+
+def test_a_reload_reaches_a_connection_before_its_first_request(sluice, surroundings, origin,
+                                                               connect, host):
+    proxy = sluice()
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    proxy.reload(merged(surroundings, {"default": "deny"}))
+    client.start_tls(host)
+    assert [client.get("/").status, client.get("/").status] == [403, 403]
+    assert origin.n_connections == 0
+
+
+def test_what_the_old_policy_was_told_at_the_connect_does_not_bind_the_new(
+        sluice, surroundings, servers, check, origin, tunnel, host):
+    from harness.check_service import CheckService
+    other = servers(CheckService(lambda q: deny()))
+    proxy = sluice(check.config(phase=["connect"]))
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/").status == 200
+    proxy.reload(merged(surroundings, other.config(phase=["connect"])))
+    assert client.get("/").status == 403
+    assert len(other.questions) == 1
+
+
+def test_trailers_do_not_stand_for_fields_the_check_has_edited(sluice, check, origin, tunnel, host):
+    check.answer = lambda q: {"action": "allow", "request": {"set": {"x-user": "alice"},
+                                                             "remove": ["x-admin"]}}
+    client = tunnel(sluice(check.config()), host, origin.port)
+    client.send(request("POST", "/", client.authority, [("Transfer-Encoding", "chunked")],
+                        b"1\r\na\r\n0\r\nX-User: root\r\nX-Admin: 1\r\nX-Sum: 5\r\n\r\n"))
+    assert client.read().status == 200
+    seen = str(origin.requests[-1].trailers).lower()
+    assert "x-sum" in seen and "x-user" not in seen and "x-admin" not in seen
+
+
+def test_trailers_do_not_pass_by_rules_on_fields(sluice, origin, tunnel, host):
+    proxy = sluice({"rules": [{"when": "header x-bad *", "do": "deny"}]})
+    client = tunnel(proxy, host, origin.port)
+    client.send(request("POST", "/", client.authority, [("Transfer-Encoding", "chunked")],
+                        b"1\r\na\r\n0\r\nX-Bad: 1\r\n\r\n"))
+    assert client.read().status == 200
+    assert "x-bad" not in str(origin.requests[-1].trailers).lower()
+
+
+def test_a_newer_no_is_stronger_than_an_older_yes(sluice, check, origin, tunnel, host):
+    """on_error stale goes by the newest answer, whatever it varied by."""
+    answers = [{"action": "allow", "cache": {"ttl": 0.0, "vary": ["host"]}}]
+    check.answer = lambda q: answers[-1]
+    proxy = sluice(check.config(on_error="stale", cache={"ttl": "1ms"}))
+    client = tunnel(proxy, host, origin.port)
+    answers.append({"action": "allow", "cache": {"ttl": 1, "vary": ["host"]}})
+    assert client.get("/").status == 200
+    answers.append({"action": "deny", "cache": {"ttl": 0}})
+    proxy.wait = None
+    status = 200
+    while status == 200:
+        status = client.get("/").status
+    assert status == 403
+    check.answer = check.die
+    assert client.get("/").status == 503
+
+
+@pytest.mark.parametrize("action", ["allow", "tunnel", ["check cli"]])
+def test_rules_on_the_response_can_only_deny(cli, tmp_path, action):
+    from json import dumps
+    config = tmp_path / "sluice.yaml"
+    config.write_text(dumps({"checks": [{"name": "cli", "url": "http://127.0.0.1:1/"}],
+                             "rules": [{"when": "not type text/html", "do": action}]}))
+    done = cli("check-config", "-c", str(config))
+    assert done.returncode == 78 and "only deny or refuse" in done.stderr
+
+
+def test_two_content_types_are_none(sluice, servers, tunnel, host, pki):
+    from harness.origin import Origin
+    answer = (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Type: video/mp4\r\n"
+              b"Content-Length: 2\r\n\r\nok")
+    origin = servers(Origin(lambda r: answer, tls=pki))
+    proxy = sluice({"rules": [{"when": "type video/*", "do": "deny"}]})
+    assert tunnel(proxy, host, origin.port).get("/").status == 403
