@@ -1,5 +1,5 @@
-/* sim.c -- the director: makes a world for each play, turns the loop until nothing moves, strikes
- * where the play says so, and looks at what is left.
+/* sim.c -- the director: makes a world for each play, turns the loop until
+ * nothing moves, strikes where the play says so, and looks at what is left.
  */
 #include "sim.h"
 
@@ -23,6 +23,7 @@
 #include "proxy/conn.h"
 #include "proxy/snapshot.h"
 #include "sim_peer.h"
+#include "sim_service.h"
 #include "sim_witness.h"
 #include "tls/ca.h"
 #include "tls/leaf_cache.h"
@@ -30,13 +31,10 @@
 
 #define QUIET_TURNS 10   /* without a move: nothing will, but by the clock */
 #define TURNS_MAX 400000 /* of one play */
-#define ANSWER_TURNS 5   /* a check thinks that long */
 #define CLOCK_STEP_MS 10000
 #define CLOCK_STEPS 60  /* by then every deadline there is has passed */
 #define BLOWS_WHOLE 100 /* of a kind: enough for every turn of most cases */
 #define BLOWS_NARROW 20
-
-const char sim_stall[] = "stall", sim_die[] = "die", sim_babble[] = "babble", sim_error[] = "error";
 
 static struct sim_tls tls;
 static char dir[] = "/tmp/sluice-sim-XXXXXX", cert_path[64], key_path[64];
@@ -74,13 +72,6 @@ struct course {
     unsigned n_records;
 };
 
-struct service_conn {
-    struct sim_peer peer;
-    const char *answer; /* to the question at hand; NULL: none */
-    char subject[64];   /* of it */
-    unsigned due_turn;
-};
-
 struct sim {
     const struct sim_case *c;
     struct play play;
@@ -89,7 +80,7 @@ struct sim {
     struct sl_env *env, *reloaded;
     struct sl_conn *conn;
     struct sim_peer client, origins[SIM_PEERS];
-    struct service_conn checks[SIM_PEERS];
+    struct sim_service checks[SIM_PEERS];
     unsigned n_origins, n_checks, n_turns;
     bool is_check_dead, are_origins_silent, is_check_silent;
     uint64_t n_moves, n_wakes;
@@ -261,7 +252,8 @@ static void sim_init(struct sim *s, const struct sim_case *c, const struct play 
         on_ended, s);
 }
 
-/* The loop asserts that no timer and no task is left, ASan that no memory is. */
+/* The loop asserts that no timer and no task is left, ASan that no memory is.
+ */
 static void sim_fini(struct sim *s)
 {
     sl_conn_free(&s->conn);
@@ -279,71 +271,8 @@ static void sim_fini(struct sim *s)
     assert_int_equal(count_held(), s->n_held);
 }
 
-/* -- the check service --------------------------------------------------------------------------
- */
-
-/* Takes one whole question off the front of what came in. */
-static bool take_question(struct sim *s, struct service_conn *q)
-{
-    struct sl_str in = sl_buf_str(&q->peer.got), subject = { 0 };
-    const char *end = memmem(in.p, in.n, "\r\n\r\n", 4), *length;
-    size_t head, body;
-
-    if (end == NULL)
-        return false;
-    head = (size_t)(end - in.p) + 4;
-    length = memmem(in.p, head, "Content-Length: ", 16);
-    assert_non_null(length);
-    body = strtoul(length + 16, NULL, 10);
-    if (in.n < head + body)
-        return false;
-    q->answer = sim_witness_asked(&s->witness, sl_str_make(in.p + head, body), &subject);
-    assert_in_range(subject.n, 0, sizeof(q->subject) - 1);
-    memcpy(q->subject, subject.p, subject.n);
-    q->subject[subject.n] = '\0';
-    q->due_turn = s->n_turns + ANSWER_TURNS;
-    sl_buf_consume(&q->peer.got, head + body);
-    return true;
-}
-
-static enum sl_err say_answer(struct service_conn *q)
-{
-    char text[512];
-
-    if (q->answer == sim_babble)
-        return sim_peer_say(&q->peer, "HTTP/1.1 yes of course\r\n\r\n");
-    if (q->answer == sim_error)
-        return sim_peer_say(&q->peer, "HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n{}");
-    (void)snprintf(text, sizeof(text),
-                   "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
-                   "%zu\r\n\r\n%s",
-                   strlen(q->answer), q->answer);
-    return sim_peer_say(&q->peer, text);
-}
-
-static void poll_check(struct sim *s, struct service_conn *q)
-{
-    enum sl_err err;
-
-    if (q->peer.is_silent)
-        return;
-    sim_peer_read(&q->peer);
-    if (q->answer == NULL && !take_question(s, q))
-        return;
-    s->n_moves += s->n_turns < q->due_turn;
-    if (s->n_turns < q->due_turn || q->answer == sim_stall)
-        return;
-    err = q->answer == sim_die ? SL_EOF : say_answer(q);
-    if (err == SL_AGAIN)
-        return;
-    sim_witness_answered(&s->witness, err == SL_OK ? q->answer : "", sl_str_of(q->subject));
-    q->answer = NULL;
-    s->n_moves++;
-    if (err != SL_OK)
-        sim_peer_close(&q->peer);
-}
-
-/* -- a play -------------------------------------------------------------------------------------
+/* -- a play
+ * -------------------------------------------------------------------------------------
  */
 
 static void silence(struct sim *s, enum blow blow)
@@ -427,7 +356,7 @@ static void turn(struct sim *s)
     sl_loop_turn(s->loop, false);
     sim_peer_poll(&s->client);
     for (unsigned i = 0; i < s->n_checks; i++)
-        poll_check(s, &s->checks[i]);
+        sim_service_poll(&s->checks[i], &s->witness, s->n_turns);
     for (unsigned i = 0; i < s->n_origins; i++)
         poll_origin(s, &s->origins[i]);
 }
@@ -485,7 +414,8 @@ static void run_scripts(struct sim *s)
     while (direct_any(s));
 }
 
-/* A play that got stuck is ended by the proxy's deadlines, all of them shorter than this. */
+/* A play that got stuck is ended by the proxy's deadlines, all of them shorter
+ * than this. */
 static void run_out_of_time(struct sim *s)
 {
     for (unsigned i = 0; i < CLOCK_STEPS && s->conn != NULL; i++) {
@@ -517,7 +447,8 @@ static void expect_all(const struct sim *s)
                  s->client.at - s->c->client);
 }
 
-/* -- all plays of a case ------------------------------------------------------------------------
+/* -- all plays of a case
+ * ------------------------------------------------------------------------
  */
 
 static struct play now_playing;
@@ -585,7 +516,8 @@ static void play_case(void **state)
     now_playing.blow = BLOW_N;
 }
 
-/* -- the program ----------------------------------------------------------------------------------
+/* -- the program
+ * ----------------------------------------------------------------------------------
  */
 
 static int set_up(void **state)

@@ -1,12 +1,13 @@
-/* sim.h -- whole conversations in memory: the real connection, exchange, gate, pool, codecs and TLS
- * between a scripted client, scripted origins and a scripted check service, by a clock that stands
- * still.
+/* sim.h -- whole conversations in memory: the real connection, exchange, gate,
+ * pool, codecs and TLS between a scripted client, scripted origins and a
+ * scripted check service, by a clock that stands still.
  *
- * A case is played once as it is, once in every trickle, and then once for every blow at every turn
- * of the loop: the connection is cancelled, a peer resets, closes or falls silent, the check dies,
- * the proxy drains.  Whatever happens, these hold: no byte of a request reaches an origin before
- * its allowing verdict, nothing outlives its deadlines, every request leaves one log record,
- * nothing leaks.
+ * A case is played once as it is, once in every trickle, and then once for
+ * every blow at every turn of the loop: the connection is cancelled, a peer
+ * resets, closes or falls silent, the check dies, the proxy drains.  Whatever
+ * happens, these hold: no byte of a request reaches an origin before its
+ * allowing verdict, nothing outlives its deadlines, every request leaves one
+ * log record, nothing leaks.
  */
 #ifndef SL_SIM_H
 #define SL_SIM_H
@@ -30,7 +31,8 @@ enum sim_verb {
     SIM_QUIET,  /**< waits until nothing moves any more */
     SIM_WAIT,   /**< then moves the clock by ms */
     SIM_DRAIN,  /**< client only: the proxy drains */
-    SIM_RELOAD, /**< client only: the connection gets the case's second configuration */
+    SIM_RELOAD, /**< client only: the connection gets the case's second
+                   configuration */
 };
 
 struct sim_step {
@@ -57,8 +59,8 @@ struct sim_step {
 #define RELOAD   { .verb = SIM_RELOAD }
 /* clang-format on */
 
-/** Rules end with one whose `when` is NULL; behind them everything is put to the check if the case
- * has answers, else allowed. */
+/** Rules end with one whose `when` is NULL; behind them everything is put to
+ * the check if the case has answers, else allowed. */
 struct sim_rule {
     const char *when;
     enum sl_action action;
@@ -66,7 +68,8 @@ struct sim_rule {
     uint16_t status;
 };
 
-/** What the check does with a question: says text with status 200, or one of these. */
+/** What the check does with a question: says text with status 200, or one of
+ * these. */
 extern const char sim_stall[], sim_die[], sim_babble[], sim_error[];
 #define SIM_ALLOW "{\"action\":\"allow\"}"
 #define SIM_DENY "{\"action\":\"deny\",\"reason\":\"not today\"}"
@@ -77,19 +80,23 @@ struct sim_case {
     const char *name;
     const struct sim_rule *rules;    /**< NULL: none */
     const struct sim_rule *reloaded; /**< after RELOAD */
-    const char *answers[SIM_PEERS];  /**< to the questions in order; none: there is no check */
+    const char *answers[SIM_PEERS];  /**< to the questions in order; none: there is
+                                        no check */
     bool asks_connect;               /**< the check has phase connect too */
     bool preconnect;
-    bool is_ruled; /**< allowed by rule: there is no verdict that bytes could be ahead of */
+    bool is_ruled; /**< allowed by rule: there is no verdict that bytes could be
+                      ahead of */
     const struct sim_step *client;
     const struct sim_step *origins[SIM_PEERS]; /**< connections in order; others are refused */
 
-    /* What is expected of the undisturbed play; `*` stands for any run of bytes. */
+    /* What is expected of the undisturbed play; `*` stands for any run of bytes.
+     */
     const char *to_client;
     const char *to_origins[SIM_PEERS];
     const char *opened; /**< "host:port " of each connection made or refused */
     const char *asked;  /**< "phase subject " of each question */
-    const char *log;    /**< "verdict status " of each record, then "error " where there is one */
+    const char *log;    /**< "verdict status " of each record, then "error " where
+                           there is one */
 };
 
 /** Plays all cases in every way; what main answers. */

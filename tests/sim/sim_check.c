@@ -1,4 +1,5 @@
-/* sim_check.c -- what the check says, and what becomes of it when it does not. */
+/* sim_check.c -- what the check says, and what becomes of it when it does not.
+ */
 #include "sim.h"
 
 #include "base/mem.h"
@@ -26,10 +27,12 @@ static const struct sim_case cases[] = {
     },
     {
         .name = "deny with a status, fields and a body of the check's",
-        .answers = { "{\"action\":\"deny\",\"status\":429,\"headers\":{\"x-policy\":\"7\"},"
+        .answers = { "{\"action\":\"deny\",\"status\":429,\"headers\":{\"x-"
+                     "policy\":\"7\"},"
                      "\"body\":\"<h1>no</h1>\"}" },
         .client = SCRIPT(SEND(GET_X), AWAIT("<h1>no</h1>")),
-        .to_client = "HTTP/1.1 429 Too Many Requests\r\n*x-policy: 7\r\n*\r\n\r\n<h1>no</h1>",
+        .to_client = "HTTP/1.1 429 Too Many Requests\r\n*x-policy: "
+                     "7\r\n*\r\n\r\n<h1>no</h1>",
         .asked = "request /x ",
         .log = "deny 429 ",
     },
@@ -58,7 +61,8 @@ static const struct sim_case cases[] = {
         .name = "silence: 503 at the deadline",
         .answers = { sim_stall },
         .client = SCRIPT(SEND(GET_X), WAIT(499), QUIET, WAIT(1), AWAIT("check unavailable")),
-        .to_client = "HTTP/1.1 503 Service Unavailable\r\n*Retry-After: 1\r\n*check unavailable*",
+        .to_client = "HTTP/1.1 503 Service Unavailable\r\n*Retry-After: "
+                     "1\r\n*check unavailable*",
         .asked = "request /x ",
         .log = "deny 503 check_failed ",
     },
@@ -149,7 +153,8 @@ static const struct sim_case cases[] = {
         .log = "allow 502 refused ",
     },
     {
-        .name = "preconnect to an origin that hangs up at once: 502, as of any new connection",
+        .name = "preconnect to an origin that hangs up at once: 502, as of any "
+                "new connection",
         .answers = { SIM_ALLOW },
         .preconnect = true,
         .client = SCRIPT(SEND(GET_X), AWAIT("502 Bad Gateway")),

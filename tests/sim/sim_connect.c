@@ -54,7 +54,8 @@ static const struct sim_case cases[] = {
         .log = "allow 200 ",
     },
     {
-        .name = "tls, denied by the check: the page comes inside, nobody is connected to",
+        .name = "tls, denied by the check: the page comes inside, nobody is "
+                "connected to",
         .answers = { SIM_DENY, SIM_DENY },
         .client = SCRIPT(SEND(CONNECT_A), AWAIT(ESTABLISHED), TLS("a.example"), SEND(GET("/1")),
                          AWAIT("not today"), SEND(GET("/2")), AWAIT("not today")),
@@ -71,7 +72,8 @@ static const struct sim_case cases[] = {
         .log = "deny 403 ",
     },
     {
-        .name = "the check denies the connect: asked once, every request inside is denied",
+        .name = "the check denies the connect: asked once, every request "
+                "inside is denied",
         .answers = { SIM_DENY },
         .asks_connect = true,
         .client = SCRIPT(SEND(CONNECT_A), AWAIT(ESTABLISHED), TLS("a.example"), SEND(GET("/1")),
@@ -105,9 +107,9 @@ static const struct sim_case cases[] = {
     {
         .name = "plain http in one segment with its connect",
         .answers = { SIM_ALLOW },
-        .client =
-            SCRIPT(SEND("CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n" GET("/1")),
-                   AWAIT("hello")),
+        .client = SCRIPT(SEND("CONNECT a.example:80 HTTP/1.1\r\nHost: "
+                              "a.example:80\r\n\r\n" GET("/1")),
+                         AWAIT("hello")),
         .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND(OK_HELLO)) },
         .to_client = ESTABLISHED GOT_HELLO,
         .opened = "a.example:80 ",
@@ -144,7 +146,8 @@ static const struct sim_case cases[] = {
         .log = "deny 200 ",
     },
     {
-        .name = "opaque bytes in one segment with their connect, denied (CVE-2025-64763)",
+        .name = "opaque bytes in one segment with their connect, denied "
+                "(CVE-2025-64763)",
         .answers = { SIM_DENY },
         .asks_connect = true,
         .client = SCRIPT(SEND(CONNECT_A "\001early"), AWAIT(ESTABLISHED), END),

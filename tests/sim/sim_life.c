@@ -1,4 +1,5 @@
-/* sim_life.c -- the connection's own life: time-outs between requests, draining, reload. */
+/* sim_life.c -- the connection's own life: time-outs between requests,
+ * draining, reload. */
 #include "sim.h"
 
 #include "base/mem.h"
@@ -83,7 +84,8 @@ static const struct sim_case cases[] = {
         .answers = { SIM_ALLOW },
         .reloaded = deny_all,
         .client =
-            SCRIPT(SEND("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"),
+            SCRIPT(SEND("CONNECT a.example:443 HTTP/1.1\r\nHost: "
+                        "a.example:443\r\n\r\n"),
                    AWAIT("established\r\n\r\n"), TLS("a.example"),
                    SEND("GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\n"), AWAIT("hello"), RELOAD,
                    SEND("GET /2 HTTP/1.1\r\nHost: a.example\r\n\r\n"), AWAIT("closed for today")),

@@ -1,4 +1,5 @@
-/* sim_peer.c -- a peer is polled once a turn: nothing but handshakes is driven by readiness. */
+/* sim_peer.c -- a peer is polled once a turn: nothing but handshakes is driven
+ * by readiness. */
 #include "sim_peer.h"
 
 #include "base/mem.h"
@@ -118,7 +119,8 @@ static struct sl_stream *tap_new(struct sim_peer *p, struct sl_stream *lower, si
     return &t->base;
 }
 
-/* -- the peer -----------------------------------------------------------------------------------
+/* -- the peer
+ * -----------------------------------------------------------------------------------
  */
 
 void sim_peer_init(struct sim_peer *p, const struct sl_memory_conf *conf,
@@ -249,7 +251,8 @@ static bool shake(struct sim_peer *p)
     size_t n_skip = p->at->verb == SIM_HELLO ? sizeof(established) - 1 : 0;
 
     if (p->hs != NULL) {
-        /* A proxy whose reply is not read need not read the rest of the ClientHello. */
+        /* A proxy whose reply is not read need not read the rest of the
+         * ClientHello. */
         if (n_skip != 0)
             (void)tap_skip(tap_of(p->under_tls));
         return false;

@@ -1,4 +1,5 @@
-/* sim_peer.h -- the scripted ends of a simulation, and the tap that watches the proxy's. */
+/* sim_peer.h -- the scripted ends of a simulation, and the tap that watches the
+ * proxy's. */
 #ifndef SL_SIM_PEER_H
 #define SL_SIM_PEER_H
 
@@ -40,7 +41,8 @@ struct sim_peer {
     uint64_t *n_moves; /**< counts what happens */
 };
 
-/** Makes a pair; @a ret_other is the proxy's end, tapped so that its bytes are counted. */
+/** Makes a pair; @a ret_other is the proxy's end, tapped so that its bytes are
+ * counted. */
 void sim_peer_init(struct sim_peer *p, const struct sl_memory_conf *conf,
                    struct sl_stream **ret_other);
 void sim_peer_fini(struct sim_peer *p);
@@ -49,7 +51,8 @@ void sim_peer_poll(struct sim_peer *p);
 void sim_peer_read(struct sim_peer *p);
 void sim_peer_reset(struct sim_peer *p);
 void sim_peer_close(struct sim_peer *p);
-/** SL_OK when all of @a text was said, SL_AGAIN while some is left; else nobody hears it. */
+/** SL_OK when all of @a text was said, SL_AGAIN while some is left; else nobody
+ * hears it. */
 enum sl_err sim_peer_say(struct sim_peer *p, const char *text) SL_MUST_USE;
 
 #endif

@@ -1,4 +1,5 @@
-/* sim_request.c -- requests in plain: heads, bodies, both framings, replies of every form. */
+/* sim_request.c -- requests in plain: heads, bodies, both framings, replies of
+ * every form. */
 #include "sim.h"
 
 #include "base/mem.h"
@@ -13,11 +14,13 @@ static const struct sim_case cases[] = {
     {
         .name = "get",
         .answers = { SIM_ALLOW },
-        .client = SCRIPT(SEND("GET http://a.example/x?q=1 HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        .client = SCRIPT(SEND("GET http://a.example/x?q=1 HTTP/1.1\r\nHost: "
+                              "a.example\r\n\r\n"),
                          AWAIT("hello")),
         .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND(OK_HELLO)) },
         .to_client = GOT_HELLO,
-        .to_origins = { "GET /x?q=1 HTTP/1.1\r\nHost: a.example\r\nVia: 1.1 sluice\r\n\r\n" },
+        .to_origins = { "GET /x?q=1 HTTP/1.1\r\nHost: a.example\r\nVia: 1.1 "
+                        "sluice\r\n\r\n" },
         .opened = "a.example:80 ",
         .asked = "request /x?q=1 ",
         .log = "allow 200 ",
@@ -71,7 +74,8 @@ static const struct sim_case cases[] = {
         .origins = { SCRIPT(AWAIT("X-Sum: 7\r\n\r\n"),
                             SEND("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
                                  "5\r\nhello\r\n0\r\nX-End: 1\r\n\r\n")) },
-        .to_client = "HTTP/1.1 200 OK\r\n*Transfer-Encoding: chunked\r\n\r\n*0\r\nX-End: 1\r\n\r\n",
+        .to_client = "HTTP/1.1 200 OK\r\n*Transfer-Encoding: "
+                     "chunked\r\n\r\n*0\r\nX-End: 1\r\n\r\n",
         .to_origins = { "POST /p HTTP/1.1\r\nHost: a.example\r\n*Transfer-Encoding: "
                         "chunked\r\n\r\n*0\r\nX-Sum: 7\r\n\r\n" },
         .opened = "a.example:80 ",
@@ -103,7 +107,8 @@ static const struct sim_case cases[] = {
         .log = "allow 200 ",
     },
     {
-        .name = "expect 100-continue, denied: nothing says go on, the connection ends",
+        .name = "expect 100-continue, denied: nothing says go on, the "
+                "connection ends",
         .answers = { SIM_DENY },
         .client = SCRIPT(SEND("POST http://a.example/p HTTP/1.1\r\nHost: a.example\r\n"
                               "Expect: 100-continue\r\nContent-Length: 7\r\n\r\n"),
@@ -146,12 +151,14 @@ static const struct sim_case cases[] = {
         .log = "allow 200 ",
     },
     {
-        .name = "a response without length ends with the connection, and becomes chunked",
+        .name = "a response without length ends with the connection, and "
+                "becomes chunked",
         .answers = { SIM_ALLOW },
         .client = SCRIPT(SEND("GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n"),
                          AWAIT("\r\n0\r\n\r\n")),
         .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND("HTTP/1.0 200 OK\r\n\r\nhello"), CLOSE) },
-        .to_client = "HTTP/1.1 200 OK\r\n*Transfer-Encoding: chunked\r\n\r\n*\r\n0\r\n\r\n",
+        .to_client = "HTTP/1.1 200 OK\r\n*Transfer-Encoding: "
+                     "chunked\r\n\r\n*\r\n0\r\n\r\n",
         .opened = "a.example:80 ",
         .asked = "request /x ",
         .log = "allow 200 ",
@@ -202,7 +209,8 @@ static const struct sim_case cases[] = {
         .log = "allow 200 allow 200 ",
     },
     {
-        .name = "bytes that are not UTF-8 do not fail the question (CVE-2023-27488)",
+        .name = "bytes that are not UTF-8 do not fail the question "
+                "(CVE-2023-27488)",
         .answers = { SIM_DENY },
         .client = SCRIPT(SEND("GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\n"
                               "X-Odd: \377\376\r\n\r\n"),
@@ -226,7 +234,8 @@ static const struct sim_case cases[] = {
     {
         .name = "the check's edits reach the origin and the client",
         .answers = { "{\"action\":\"allow\",\"request\":{\"set\":{\"x-user\":\"ann\"},"
-                     "\"remove\":[\"cookie\"]},\"response\":{\"set\":{\"x-seen\":\"1\"}}}" },
+                     "\"remove\":[\"cookie\"]},\"response\":{\"set\":{\"x-seen\":\"1\"}"
+                     "}}" },
         .client = SCRIPT(SEND("GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\n"
                               "Cookie: secret\r\n\r\n"),
                          AWAIT("hello")),

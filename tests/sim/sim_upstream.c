@@ -1,5 +1,5 @@
-/* sim_upstream.c -- origins that fail, are slow, or speak something else: retries, time-outs,
- * upgrades, connections that belong to one client.
+/* sim_upstream.c -- origins that fail, are slow, or speak something else:
+ * retries, time-outs, upgrades, connections that belong to one client.
  */
 #include "sim.h"
 
@@ -10,10 +10,13 @@
 #define POST(path)                                                                                 \
     "POST http://a.example" path " HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\nabc"
 #define UPGRADE                                                                                    \
-    "GET http://a.example/ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\n"               \
-    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n\r\n"
+    "GET http://a.example/ws HTTP/1.1\r\nHost: a.example\r\nConnection: "                          \
+    "Upgrade\r\n"                                                                                  \
+    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "                       \
+    "AAAA\r\n\r\n"
 #define SWITCHING                                                                                  \
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "                         \
+    "websocket\r\n\r\n"
 
 static const struct sim_case cases[] = {
     {
@@ -35,7 +38,8 @@ static const struct sim_case cases[] = {
         .log = "allow 502 reset ",
     },
     {
-        .name = "reset before the head on a reused connection: a GET is tried again",
+        .name = "reset before the head on a reused connection: a GET is tried "
+                "again",
         .answers = { SIM_ALLOW, SIM_ALLOW },
         .client = SCRIPT(SEND(GET("/1")), AWAIT("hello"), SEND(GET("/2")), AWAIT("hello")),
         .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND(OK_HELLO), AWAIT("\r\n\r\n"), RESET),
@@ -122,7 +126,8 @@ static const struct sim_case cases[] = {
     {
         .name = "no connection in time: 504",
         .answers = { SIM_ALLOW },
-        .client = SCRIPT(SEND("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"),
+        .client = SCRIPT(SEND("CONNECT a.example:443 HTTP/1.1\r\nHost: "
+                              "a.example:443\r\n\r\n"),
                          AWAIT("established\r\n\r\n"), TLS("a.example"),
                          SEND("GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\n"), WAIT(10000),
                          AWAIT("504 Gateway")),
@@ -198,7 +203,8 @@ static const struct sim_case cases[] = {
         .log = "allow 101 ",
     },
     {
-        .name = "websocket: the origin ends first, bytes in one segment with the 101",
+        .name = "websocket: the origin ends first, bytes in one segment with "
+                "the 101",
         .answers = { SIM_ALLOW },
         .client = SCRIPT(SEND(UPGRADE), AWAIT("first"), END, SEND("last"), CLOSE),
         .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND(SWITCHING "first"), SHUT, AWAIT("last"), END) },

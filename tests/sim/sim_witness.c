@@ -46,7 +46,8 @@ bool sim_matches(struct sl_str text, const char *pattern)
     return *pattern == '\0';
 }
 
-/* A word with a blank behind it: lists of them can be searched for another such word. */
+/* A word with a blank behind it: lists of them can be searched for another such
+ * word. */
 static void add_word(struct sl_buf *list, struct sl_str word)
 {
     sl_buf_add_str(list, word);

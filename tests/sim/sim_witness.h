@@ -1,7 +1,8 @@
-/* sim_witness.h -- what was asked, allowed, opened and logged in one play, and what must hold of it
- * at every moment.
+/* sim_witness.h -- what was asked, allowed, opened and logged in one play, and
+ * what must hold of it at every moment.
  *
- * It stands in for the access log: proxy/access_log.h is implemented here for what exchanges call.
+ * It stands in for the access log: proxy/access_log.h is implemented here for
+ * what exchanges call.
  */
 #ifndef SL_SIM_WITNESS_H
 #define SL_SIM_WITNESS_H
@@ -31,7 +32,8 @@ const char *sim_witness_asked(struct sim_witness *w, struct sl_str document,
                               struct sl_str *ret_subject);
 void sim_witness_answered(struct sim_witness *w, const char *answer, struct sl_str subject);
 void sim_witness_opened(struct sim_witness *w, const struct sl_origin *origin);
-/** @a got: everything that an origin has read from one connection, @a before bytes of it earlier.
+/** @a got: everything that an origin has read from one connection, @a before
+ * bytes of it earlier.
  */
 void sim_witness_arrived(struct sim_witness *w, struct sl_str got, size_t before);
 /** Every question about a request has its record, and only one. */
