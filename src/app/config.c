@@ -49,7 +49,7 @@ static enum sl_err read_file(const char *path, struct sl_buf *out, struct sl_yam
 {
     struct stat st;
     enum sl_err err;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
         return file_failed(path, strerror(errno), error);

@@ -1,4 +1,6 @@
 /* main.c -- picks the subcommand. */
+#include <fcntl.h>
+#include <unistd.h>
 #include <yaml.h>
 
 #include "app/cmd.h"
@@ -56,12 +58,26 @@ static int run(const struct sl_options *o)
     return print_help(o);
 }
 
+/* Started without standard streams, the next descriptors opened would take their numbers, and log
+ * lines would go to sockets. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char *argv[])
 {
     struct sl_options options;
     struct sl_fault fault = { 0 };
     int status = SL_EXIT_USAGE;
 
+    fill_standard_descriptors();
     if (sl_options_parse(argc, argv, &options, &fault) == SL_OK)
         status = run(&options);
     else

@@ -223,7 +223,7 @@ static struct sl_verdict *failed(struct sl_check *c, const struct sl_question *q
         outcome = SL_ON_ERROR_DENY;
     report_failure(c, cls, outcome, why);
     if (v != NULL)
-        return v;
+        return sl_verdict_make_stale(v);
     v = sl_verdict_new();
     v->allow = outcome == SL_ON_ERROR_ALLOW;
     v->is_failure = true;

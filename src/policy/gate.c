@@ -302,6 +302,8 @@ static void on_asked(void *arg, struct sl_verdict *verdict)
     struct sl_gate_ask *a = arg;
 
     a->ask = NULL;
+    if (verdict->is_stale)
+        a->walk.ruling.cache = SL_CACHE_STALE;
     if (!add_verdict(&a->walk, check_at(&a->conf, a->walk.at), verdict)) {
         finish(a);
         return;

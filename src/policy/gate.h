@@ -26,7 +26,7 @@ void sl_policy_unref(struct sl_policy **p);
 const struct sl_ruleset *sl_policy_ruleset(const struct sl_policy *p);
 struct sl_check *sl_policy_check(const struct sl_policy *p, uint32_t index);
 
-enum sl_cache_use { SL_CACHE_NONE, SL_CACHE_HIT, SL_CACHE_MISS };
+enum sl_cache_use { SL_CACHE_NONE, SL_CACHE_HIT, SL_CACHE_MISS, SL_CACHE_STALE };
 
 /** What was decided and by whom; holds references. */
 struct sl_ruling {

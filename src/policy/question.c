@@ -18,8 +18,22 @@ static void add_string_or_null(struct sl_buf *b, struct sl_str s)
         sl_add_json_bytes(b, s);
 }
 
-static void add_headers(struct sl_buf *b, const struct sl_fields *fields)
+/* The field that the codec writes for the body stands last, as it will be sent. */
+static void add_framing(struct sl_buf *b, const struct sl_head *head)
 {
+    const char *comma = head->fields.n != 0 ? "," : "";
+
+    if (head->framing == SL_FRAMING_LENGTH)
+        sl_buf_addf(b, "%s[\"content-length\",\"%llu\"]", comma,
+                    (unsigned long long)head->content_length);
+    else if (head->framing == SL_FRAMING_CHUNKED)
+        sl_buf_addf(b, "%s[\"transfer-encoding\",\"chunked\"]", comma);
+}
+
+static void add_headers(struct sl_buf *b, const struct sl_head *head)
+{
+    const struct sl_fields *fields = &head->fields;
+
     add_cstr(b, ",\"headers\":[");
     for (uint32_t i = 0; i < fields->n; i++) {
         const struct sl_field *f = &fields->v[i];
@@ -32,6 +46,7 @@ static void add_headers(struct sl_buf *b, const struct sl_fields *fields)
         sl_add_json_bytes(b, f->value);
         sl_buf_add_char(b, ']');
     }
+    add_framing(b, head);
     sl_buf_add_char(b, ']');
 }
 
@@ -55,7 +70,7 @@ static void add_request(struct sl_buf *b, const struct sl_question *q)
         sl_buf_addf(b, ",\"http\":\"%u\"", q->head->major);
     else
         sl_buf_addf(b, ",\"http\":\"%u.%u\"", q->head->major, q->head->minor);
-    add_headers(b, &q->head->fields);
+    add_headers(b, q->head);
     sl_buf_add_char(b, '}');
 }
 

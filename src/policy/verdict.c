@@ -27,8 +27,25 @@ void sl_verdict_unref(struct sl_verdict **verdict)
     *verdict = NULL;
     if (atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
         return;
+    sl_verdict_unref(&v->base);
     sl_arena_fini(&v->arena);
     sl_free(v);
+}
+
+struct sl_verdict *sl_verdict_make_stale(struct sl_verdict *v)
+{
+    struct sl_verdict *stale = sl_verdict_new();
+
+    stale->is_stale = true;
+    stale->base = v;
+    stale->allow = v->allow;
+    stale->status = v->status;
+    stale->reason = v->reason;
+    stale->headers = v->headers;
+    stale->body = v->body;
+    stale->request = v->request;
+    stale->response = v->response;
+    return stale;
 }
 
 void sl_edit_apply(const struct sl_edit *edit, struct sl_fields *fields, struct sl_arena *a)

@@ -23,6 +23,8 @@ struct sl_verdict {
     atomic_uint refs;
     struct sl_arena arena; /**< everything below lives in it */
     bool allow;
+    bool is_stale; /**< of the cache, past its time: the service failed, and on_error says stale */
+    struct sl_verdict *base;  /**< is_stale: a reference to the one that the slices belong to */
     bool is_failure;          /**< not said by the check: what on_error made of its failure */
     uint16_t status;          /**< deny: of the reply, 200..599 */
     struct sl_str reason;     /**< for the page and the log; may be empty */
@@ -39,6 +41,9 @@ struct sl_verdict {
 struct sl_verdict *sl_verdict_new(void);
 struct sl_verdict *sl_verdict_ref(struct sl_verdict *v);
 void sl_verdict_unref(struct sl_verdict **v);
+
+/** The same verdict, marked stale; takes over the reference to @a v. */
+struct sl_verdict *sl_verdict_make_stale(struct sl_verdict *v);
 
 /** Appends the names that an edit touches. */
 void sl_edit_names(const struct sl_edit *edit, struct sl_fields *names, struct sl_arena *a);

@@ -25,6 +25,7 @@
 #define KEEP_SIZE ((size_t)1024 * 1024) /* a buffer that grew beyond is given back */
 #define LINE_SIZE 1000                  /* of almost every line: one allocation */
 #define STALL_MS 1000                   /* how long a pipe may take nothing before lines go */
+#define STOP_SECONDS 2                  /* what the last lines have to get out */
 #define NO_FD (-1)
 
 /* Whether the last write came through, and if not, whether it left half a line behind. */
@@ -310,6 +311,20 @@ enum sl_err sl_access_log_new(const struct sl_access_log_conf *conf, struct sl_a
     return SL_OK;
 }
 
+/* A writer that is stuck in a write to a pipe nobody reads must not hold up the end: it is left
+ * behind, with what it works on. */
+static bool join_writer(struct sl_access_log *log)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += STOP_SECONDS;
+    if (pthread_timedjoin_np(log->writer, NULL, &until) == 0)
+        return true;
+    pthread_detach(log->writer);
+    return false;
+}
+
 void sl_access_log_free(struct sl_access_log **ref)
 {
     struct sl_access_log *log = *ref;
@@ -321,7 +336,8 @@ void sl_access_log_free(struct sl_access_log **ref)
     log->is_stopping = true;
     pthread_cond_signal(&log->wake);
     pthread_mutex_unlock(&log->lock);
-    pthread_join(log->writer, NULL);
+    if (!join_writer(log))
+        return;
     pthread_cond_destroy(&log->wake);
     pthread_mutex_destroy(&log->lock);
     close_sink(log->fd);

@@ -39,9 +39,10 @@ static struct sl_str reason(const struct sl_ruling *r)
 
 static const char *cache_name(enum sl_cache_use use)
 {
-    static const char *const names[] = {
-        [SL_CACHE_NONE] = "none", [SL_CACHE_HIT] = "hit", [SL_CACHE_MISS] = "miss"
-    };
+    static const char *const names[] = { [SL_CACHE_NONE] = "none",
+                                         [SL_CACHE_HIT] = "hit",
+                                         [SL_CACHE_MISS] = "miss",
+                                         [SL_CACHE_STALE] = "stale" };
 
     return names[use];
 }

@@ -13,6 +13,9 @@
 #include "proxy/conn_internal.h"
 #include "proxy/snapshot.h"
 
+/* What a connection has left of its life when it drains: for a first request, or to see its end. */
+#define DRAIN_MS 1000u
+
 static void on_wake(void *arg);
 static void on_timer(void *arg);
 static void on_exchanged(void *arg);
@@ -156,7 +159,9 @@ static void arm(struct sl_conn *c)
     const struct sl_limits *l = &c->env->conf->limits;
     bool idle = sl_h1_server_is_idle(c->server);
 
-    if (idle)
+    if (c->is_draining)
+        sl_conn_arm(c, DRAIN_MS);
+    else if (idle)
         sl_conn_arm(c, l->idle_timeout_ms);
     else if (!sl_timer_is_armed(&c->timer) ||
              c->timer.due_ms > sl_loop_now_ms(c->env->loop) + l->header_timeout_ms)
@@ -178,6 +183,7 @@ static void on_exchanged(void *arg)
     struct sl_conn *c = arg;
 
     c->exchange = NULL;
+    c->has_served = true;
     sl_conn_go(c, ST_READ);
     sl_conn_run(c);
 }
@@ -203,7 +209,7 @@ static void st_read(void *self)
     enum sl_err err;
 
     take_next_env(c);
-    if (c->is_draining && sl_h1_server_is_idle(c->server)) {
+    if (c->is_draining && c->has_served && sl_h1_server_is_idle(c->server)) {
         sl_conn_go(c, ST_ENDED);
         return;
     }

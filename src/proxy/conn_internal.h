@@ -44,6 +44,7 @@ struct sl_conn {
 
     uint8_t state;
     bool is_draining;
+    bool has_served; /* an exchange has ended */
     struct sl_task wake;
     struct sl_timer timer; /* ST_READ: idle or head; ST_ANSWER: the client takes nothing */
     struct sl_arena arena; /* of the connection: target, SNI, ALPN */

@@ -210,6 +210,8 @@ void sl_conn_st_answer(void *self)
         return;
     }
     c->client.connect_host = SL_STR("");
+    c->facts = (struct sl_facts){ 0 };
+    sl_arena_fini(&c->arena);
     sl_ruling_fini(&c->ruling);
     sl_conn_go(c, ST_READ);
 }
@@ -224,6 +226,12 @@ static void dial(struct sl_conn *c)
     sl_conn_go(c, ST_DIAL);
 }
 
+static void set_ruling(struct sl_conn *c, const struct sl_ruling *r)
+{
+    sl_ruling_fini(&c->ruling);
+    c->ruling = *r;
+}
+
 static void dial_failed(struct sl_conn *c, const struct sl_fault *fault)
 {
     const char *verdict = fault->err == SL_BLOCKED_ADDRESS ? "deny" : "tunnel";
@@ -234,6 +242,8 @@ static void dial_failed(struct sl_conn *c, const struct sl_fault *fault)
         answer_refused(c, fault->err);
     else
         sl_conn_go(c, ST_ENDED);
+    if (fault->err == SL_BLOCKED_ADDRESS)
+        set_ruling(c, &(struct sl_ruling){ .action = SL_ACTION_DENY });
     account(c, &(struct outcome){ .verdict = verdict, .status = status, .opaque = true });
 }
 
@@ -286,12 +296,6 @@ static void ask(struct sl_conn *c, bool is_opaque, sl_gate_fn *done)
                                                            .phases = 1u << SL_PHASE_CONNECT,
                                                            .is_opaque = is_opaque },
                                done, c);
-}
-
-static void set_ruling(struct sl_conn *c, const struct sl_ruling *r)
-{
-    sl_ruling_fini(&c->ruling);
-    c->ruling = *r;
 }
 
 static void on_connect_ruling(void *arg, const struct sl_ruling *ruling)
@@ -409,6 +413,7 @@ static void decide_opaque(struct sl_conn *c)
 static void intercept_failed(struct sl_conn *c, const struct sl_fault *fault)
 {
     c->fault = *fault;
+    set_ruling(c, &(struct sl_ruling){ .action = SL_ACTION_DENY });
     if (fault->err == SL_TLS_ALERT)
         sl_log(SL_LOG_INFO, "client rejects our certificate for %.*s: %s",
                SL_FMT(c->client.connect_host), fault->text);

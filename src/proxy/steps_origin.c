@@ -34,6 +34,14 @@ void sl_exchange_preconnect(struct sl_exchange *x)
 
 /* -- ACQUIRE -- */
 
+/* The guard's no stands above whoever allowed. */
+static void overrule(struct sl_exchange *x)
+{
+    sl_ruling_fini(&x->ruling);
+    x->ruling = (struct sl_ruling){ .action = SL_ACTION_DENY, .check_us = x->ruling.check_us };
+    x->verdict = "deny";
+}
+
 static void on_acquired(void *arg, const struct sl_lease *lease, const struct sl_fault *fault)
 {
     struct sl_exchange *x = arg;
@@ -45,7 +53,7 @@ static void on_acquired(void *arg, const struct sl_lease *lease, const struct sl
                ST_ACQUIRE) { /* a preconnect that failed is tried again after the verdict */
         x->fault = *fault;
         if (fault->err == SL_BLOCKED_ADDRESS)
-            x->verdict = "deny";
+            overrule(x);
         sl_exchange_fail(x);
     }
     sl_exchange_run(x);
