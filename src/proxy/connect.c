@@ -417,8 +417,7 @@ static void intercept_failed(struct sl_conn *c, const struct sl_fault *fault)
     if (fault->err == SL_TLS_ALERT)
         sl_log(SL_LOG_INFO, "client rejects our certificate for %.*s: %s",
                SL_FMT(c->client.connect_host), fault->text);
-    account(c, &(struct outcome){ .verdict = fault->err == SL_MISDIRECTED ? "deny" : "error",
-                                  .status = 200 });
+    account(c, &(struct outcome){ .verdict = "error", .status = 200 });
     sl_conn_go(c, ST_ENDED);
 }
 

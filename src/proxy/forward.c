@@ -37,6 +37,9 @@ enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_
         return sl_fault_set(fault, SL_NOT_IMPLEMENTED, "CONNECT inside a tunnel");
     if (client->connect_host.n == 0)
         return SL_OK;
+    if (client->sni.n != 0 && !sl_str_eq(client->sni, client->connect_host))
+        return sl_fault_set(fault, SL_MISDIRECTED, "SNI %.*s, CONNECT %.*s", SL_FMT(client->sni),
+                            SL_FMT(client->connect_host));
     if (!sl_str_eq(request->scheme, scheme))
         return sl_fault_set(fault, SL_MISDIRECTED, "%.*s inside %.*s", SL_FMT(request->scheme),
                             SL_FMT(scheme));

@@ -109,8 +109,14 @@ static void open_tls(struct sl_intercept *op, struct sl_leaf *leaf)
     sl_leaf_unref(&leaf);
 }
 
-/* The leaf names what the client asked for: the SNI, which equals the CONNECT host when there is
- * one. */
+/* The leaf names what the client asked for: the SNI, or the CONNECT host without one. */
+static struct sl_str leaf_host(const struct sl_intercept *op)
+{
+    const struct sl_facts *f = op->conf.facts;
+
+    return f->sni.n != 0 ? f->sni : f->host;
+}
+
 static void get_leaf(struct sl_intercept *op)
 {
     struct sl_env *env = op->conf.env;
@@ -120,7 +126,7 @@ static void get_leaf(struct sl_intercept *op)
     if (!op->hello.offers_ecdsa)
         conf.kind = SL_LEAF_RSA_2048;
     sl_stream_want(op->stream, 0);
-    leaf = sl_leaf_cache_get(env->conf->leaf_cache, env->conf->ca, &conf, op->conf.facts->host);
+    leaf = sl_leaf_cache_get(env->conf->leaf_cache, env->conf->ca, &conf, leaf_host(op));
     if (leaf != NULL) {
         op->leaf = "hit";
         open_tls(op, leaf);
@@ -132,22 +138,16 @@ static void get_leaf(struct sl_intercept *op)
                                                             .leaf = conf,
                                                             .loop = env->loop,
                                                             .mailbox = env->mailbox },
-                                op->conf.facts->host, on_leaf, op);
+                                leaf_host(op), on_leaf, op);
 }
 
-/* One name per exchange: an SNI that is not the CONNECT host is a way round the check. */
 static enum sl_err learn_sni(struct sl_intercept *op, struct sl_fault *fault)
 {
     struct sl_facts *f = op->conf.facts;
     struct sl_str sni = { 0 };
 
-    if (op->hello.sni.n != 0) {
-        if (sl_host_canonical(op->hello.sni, op->conf.arena, &sni) != SL_OK)
-            return sl_fault_set(fault, SL_TLS_PROTOCOL, "malformed SNI");
-        if (!sl_str_eq(sni, f->host))
-            return sl_fault_set(fault, SL_MISDIRECTED, "SNI %.*s, CONNECT %.*s", SL_FMT(sni),
-                                SL_FMT(f->host));
-    }
+    if (op->hello.sni.n != 0 && sl_host_canonical(op->hello.sni, op->conf.arena, &sni) != SL_OK)
+        return sl_fault_set(fault, SL_TLS_PROTOCOL, "malformed SNI");
     f->sni = sni;
     f->alpn = op->hello.alpn;
     sl_facts_learn(f, SL_FACT_SNI);
@@ -162,6 +162,12 @@ static void on_hello(struct sl_intercept *op)
 
     if (learn_sni(op, &fault) != SL_OK) {
         fail(op, &fault);
+        return;
+    }
+    /* One name per exchange: an SNI that is not the CONNECT host is a way round the check.  It is
+     * opened whatever the rules say, and every request inside gets its 421. */
+    if (!sl_str_eq(leaf_host(op), op->conf.facts->host)) {
+        get_leaf(op);
         return;
     }
     d = sl_gate_rule(op->conf.env->gate, op->conf.facts, SL_STAGE_EARLY);

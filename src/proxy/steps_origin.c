@@ -126,7 +126,7 @@ static void lost_upstream(struct sl_exchange *x, enum sl_err err)
         return;
     }
     x->fault = x->lease.stream->fault;
-    if (x->fault.err == SL_OK)
+    if (x->fault.err == SL_OK || x->fault.err == SL_EOF)
         sl_fault_set(&x->fault, err == SL_EOF ? SL_RESET : err, "origin closed without a response");
     sl_exchange_fail(x);
 }

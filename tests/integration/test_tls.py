@@ -151,6 +151,7 @@ def test_min_version(sluice, connect, origin, host):
     assert client.connect(host, origin.port).status == 200
     with pytest.raises((ssl.SSLError, ConnectionError)):
         client.start_tls(host, only(proxy, ssl.TLSVersion.TLSv1_2))
+    assert proxy.log(host=host)["verdict"] == "error"  # counted by the time it is logged
     assert proxy.metric("sluice_handshake_failures_total", side="client") == 1
     assert origin.n_connections == 0
 
