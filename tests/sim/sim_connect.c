@@ -208,11 +208,15 @@ static const struct sim_case cases[] = {
         .log = "refuse 403 refuse 403 ",
     },
     {
-        .name = "the SNI names another host: nothing is opened",
+        .name = "the SNI names another host: 421 inside, whatever Host says, unasked",
         .answers = { SIM_ALLOW },
-        .client = SCRIPT(SEND(CONNECT_A), AWAIT(ESTABLISHED), HELLO("b.example"), END),
-        .to_client = ESTABLISHED,
-        .log = "deny 200 misdirected ",
+        .client =
+            SCRIPT(SEND(CONNECT_A), AWAIT(ESTABLISHED), TLS("b.example"), SEND(GET("/1")),
+                   AWAIT("421"), AWAIT("}\n"), SEND("GET /2 HTTP/1.1\r\nHost: b.example\r\n\r\n"),
+                   AWAIT("421"), AWAIT("}\n")),
+        .to_client = ESTABLISHED "HTTP/1.1 421 Misdirected Request\r\n*"
+                                 "HTTP/1.1 421 Misdirected Request\r\n*",
+        .log = "deny 421 misdirected deny 421 misdirected ",
     },
     {
         .name = "Host names another host: 421, unasked; the connection stays",
