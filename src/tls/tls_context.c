@@ -230,6 +230,7 @@ static void set_sessions(struct sl_tls_client_context *ctx, uint32_t max)
 static enum sl_err load_trust(SSL_CTX *ssl, const char *ca_file, struct sl_fault *fault)
 {
     const char *why;
+    unsigned long e;
 
     ERR_clear_error();
     if (ca_file == NULL)
@@ -238,7 +239,8 @@ static enum sl_err load_trust(SSL_CTX *ssl, const char *ca_file, struct sl_fault
                    : sl_fault_set(fault, SL_CONFIG, "cannot load the system's trusted CAs");
     if (SSL_CTX_load_verify_file(ssl, ca_file) == 1)
         return SL_OK;
-    why = ERR_reason_error_string(ERR_peek_error());
+    e = ERR_peek_error();
+    why = ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : ERR_reason_error_string(e);
     ERR_clear_error();
     return sl_fault_set(fault, SL_CONFIG, "%s: cannot load trusted CAs: %s; give a PEM file",
                         ca_file, why != NULL ? why : "no certificate in it");
