@@ -6,6 +6,7 @@
  */
 #include "tls/leaf_cache.h"
 
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -352,10 +353,18 @@ static void forge(void *arg)
     sl_flight_land(&f->flight, outcome_new(leaf, &fault));
 }
 
+/* The pool's threads end after the library has cleaned up, so what it keeps for each (a random
+ * generator) is given back here; beside an RSA key its making anew costs nothing. */
+static void forge_in_pool(void *arg)
+{
+    forge(arg);
+    OPENSSL_thread_stop();
+}
+
 static void launch(struct forge *f, struct sl_loop *loop)
 {
     if (sl_leaf_is_slow(f->keys, &f->conf)) {
-        (void)sl_work_start(loop, forge, forge_free, f);
+        (void)sl_work_start(loop, forge_in_pool, forge_free, f);
         return;
     }
     forge(f);
