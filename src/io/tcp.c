@@ -262,6 +262,14 @@ static const struct sl_stream_ops tcp_ops = {
     .close = tcp_close,
 };
 
+void sl_tcp_dismiss(int fd, struct sl_str last)
+{
+    /* Nobody waits for the outcome: a peer that does not hear why sees the close. */
+    if (send(fd, last.p, last.n, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        (void)shutdown(fd, SHUT_WR);
+    close(fd);
+}
+
 struct sl_stream *sl_tcp_stream_new(struct sl_loop *loop, int fd)
 {
     struct tcp *t = sl_zalloc(sizeof(*t));

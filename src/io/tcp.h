@@ -24,6 +24,9 @@ enum sl_err sl_tcp_listen(const struct sl_addr *addr, int *ret_fd, struct sl_add
  * being accepted are skipped. */
 enum sl_err sl_tcp_accept(int listen_fd, int *ret_fd, struct sl_addr *ret_peer) SL_MUST_USE;
 
+/** Turns a connection away: sends what of @a last the socket takes at once, then closes it. */
+void sl_tcp_dismiss(int fd, struct sl_str last);
+
 /** A stream over a connected non-blocking socket, which it owns from now on.  TCP_NODELAY is set.
  */
 struct sl_stream *sl_tcp_stream_new(struct sl_loop *loop, int fd);

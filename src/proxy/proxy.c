@@ -5,8 +5,6 @@
  */
 #include "proxy/proxy.h"
 
-#include <unistd.h>
-
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -20,6 +18,11 @@
 
 #define ACCEPT_ROUND 32 /* connections taken a wake-up, so that workers share a burst */
 #define PAUSE_MS 100u   /* after running out of descriptors */
+
+#define TOO_MANY                                                                                   \
+    "HTTP/1.1 429 Too Many Requests\r\n"                                                           \
+    "Proxy-Status: sluice; error=http_request_denied; details=\"too many connections\"\r\n"        \
+    "Retry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 struct listener {
     struct sl_link in_proxy;
@@ -148,7 +151,7 @@ static void admit(struct listener *l, int fd, const struct sl_addr *peer)
 
     if (sl_admission_enter(p->env->conf->admission, peer) != SL_OK) {
         sl_metric_add(p->refused, 1);
-        close(fd);
+        sl_tcp_dismiss(fd, SL_STR(TOO_MANY));
         return;
     }
     m = sl_zalloc(sizeof(*m));
