@@ -53,7 +53,7 @@ def dns():
 @pytest.fixture(scope="session")
 def nginx(tmp_path_factory, pki):
     if shutil.which("nginx", path="/usr/sbin:" + os.environ["PATH"]) is None:
-        pytest.skip("no nginx")
+        pytest.fail("no nginx: tools/install-deps build test")
     server = Nginx(tmp_path_factory.mktemp("nginx"), pki)
     yield server
     server.close()
