@@ -38,7 +38,7 @@ struct sl_config_check {
 struct sl_config_rule {
     const struct sl_yaml_node *when, *action, *status;
     const char *reason, *name;
-    uint32_t verify, preconnect; /**< enum sl_override */
+    uint32_t verify, preconnect, http2; /**< enum sl_override */
 };
 
 struct sl_config_cidrs {
@@ -56,7 +56,7 @@ struct sl_config_intercept {
 };
 
 struct sl_config_upstream {
-    bool verify, preconnect;
+    bool verify, preconnect, http2;
     const char *ca_file;     /**< NULL: the system's */
     const char *nameservers; /**< NULL: the system's */
     uint64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
@@ -66,7 +66,7 @@ struct sl_config_upstream {
 
 struct sl_config_limits {
     uint64_t connections, connections_per_client;
-    uint64_t header_bytes, header_count, uri_bytes, body_bytes;
+    uint64_t header_bytes, header_count, uri_bytes, body_bytes, streams;
     uint64_t handshake_timeout_ms, header_timeout_ms, idle_timeout_ms;
 };
 

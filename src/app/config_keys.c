@@ -60,6 +60,8 @@ static const struct sl_key keys[] = {
       "idle connections kept for one origin by one worker" },
     { "upstream.pool.max_idle", SL_KEY_NUMBER, TOP(upstream.max_idle), "1024", 0, 1000000, .doc =
       "idle connections kept by one worker in all" },
+    { "upstream.http2", SL_KEY_BOOL, TOP(upstream.http2), "true", .doc =
+      "offer HTTP/2 to origins" },
     { "upstream.preconnect", SL_KEY_BOOL, TOP(upstream.preconnect), "false", .doc =
       "connect while the check is out; DNS and the origin's network then learn the name before the verdict" },
     { "upstream.allow_addresses", SL_KEY_CIDRS, TOP(upstream.allow), "[]", .doc =
@@ -102,6 +104,8 @@ static const struct sl_key keys[] = {
       "what logs and metrics call it; rule-N when not named" },
     { "rules[].upstream.verify", SL_KEY_OVERRIDE, RULE(verify), "", .doc =
       "upstream.verify for what this rule decides" },
+    { "rules[].upstream.http2", SL_KEY_OVERRIDE, RULE(http2), "", .doc =
+      "upstream.http2 for what this rule decides" },
     { "rules[].upstream.preconnect", SL_KEY_OVERRIDE, RULE(preconnect), "", .doc =
       "upstream.preconnect for what this rule decides" },
 
@@ -120,6 +124,8 @@ static const struct sl_key keys[] = {
       "target of a request" },
     { "limits.body_bytes", SL_KEY_SIZE, TOP(limits.body_bytes), "0", 0, UINT64_MAX, .doc =
       "body of a request; 0: no limit" },
+    { "limits.streams", SL_KEY_NUMBER, TOP(limits.streams), "100", 1, 10000, .doc =
+      "requests that an HTTP/2 connection of a client may have open at once" },
     { "limits.handshake_timeout", SL_KEY_DURATION, TOP(limits.handshake_timeout_ms), "10s", 1, HOUR, .doc =
       "for the client's TLS handshake" },
     { "limits.header_timeout", SL_KEY_DURATION, TOP(limits.header_timeout_ms), "15s", 1, HOUR, .doc =
@@ -152,9 +158,8 @@ static const struct sl_key_list lists[] = {
 };
 
 static const char *const later_keys[] = {
-    "listeners[].tls",        "listeners[].proxy_protocol", "listeners[].users", "upstream.http2",
-    "upstream.parent",        "checks[].body_overflow",     "limits.streams",    "limits.memory",
-    "rules[].upstream.http2",
+    "listeners[].tls", "listeners[].proxy_protocol", "listeners[].users",
+    "upstream.parent", "checks[].body_overflow",     "limits.memory",
 };
 
 static bool is_later(struct sl_str path)

@@ -337,6 +337,7 @@ static enum sl_err make_rule(struct maker *m, const struct sl_config_rule *item)
         .line = line_of(m, item),
         .verify = (enum sl_override)item->verify,
         .preconnect = (enum sl_override)item->preconnect,
+        .http2 = (enum sl_override)item->http2,
     };
     enum sl_err err = make_action(m, item->action, &rule);
 

@@ -27,10 +27,11 @@ struct sl_policy *sl_generation_policy(const struct sl_config *config)
 static struct sl_limits limits_of(const struct sl_config_limits *l)
 {
     return (struct sl_limits){
-        .h1 = { .uri_bytes = (uint32_t)l->uri_bytes,
-                .header_bytes = (uint32_t)l->header_bytes,
-                .header_count = (uint32_t)l->header_count },
+        .head = { .uri_bytes = (uint32_t)l->uri_bytes,
+                  .header_bytes = (uint32_t)l->header_bytes,
+                  .header_count = (uint32_t)l->header_count },
         .body_bytes = l->body_bytes,
+        .streams = (uint32_t)l->streams,
         .handshake_timeout_ms = (uint32_t)l->handshake_timeout_ms,
         .header_timeout_ms = (uint32_t)l->header_timeout_ms,
         .idle_timeout_ms = (uint32_t)l->idle_timeout_ms,
@@ -44,6 +45,7 @@ static struct sl_upstream_conf upstream_of(const struct sl_config_upstream *u)
         .nameservers = u->nameservers,
         .verify = u->verify,
         .preconnect = u->preconnect,
+        .http2 = u->http2,
         .connect_timeout_ms = (uint32_t)u->connect_timeout_ms,
         .response_timeout_ms = (uint32_t)u->response_timeout_ms,
         .idle_timeout_ms = (uint32_t)u->idle_timeout_ms,

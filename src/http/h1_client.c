@@ -19,7 +19,6 @@ struct call {
     struct sl_head request;      /* of it, what decides how the response is framed */
     const struct sl_head *final; /* NULL before the final head */
     uint32_t n_interim;
-    bool has_response; /* a byte of it */
 };
 
 struct sl_h1_client {
@@ -124,11 +123,6 @@ void sl_h1_client_retire(struct sl_h1_client *c)
     c->is_retired = true;
 }
 
-bool sl_h1_client_has_response(const struct sl_h1_client *c)
-{
-    return c->current != NULL && c->current->has_response;
-}
-
 /* -- one exchange -- */
 
 /* The transport gave nothing while a head was awaited. */
@@ -141,7 +135,7 @@ static enum sl_err no_head(struct call *call, enum sl_err err)
     r->state = SL_H1_RECV_FAILED;
     if (err != SL_EOF)
         return sl_h1_recv_broken(r, err, &call->base.fault);
-    if (call->has_response)
+    if (call->base.has_response)
         return sl_fault_set(&call->base.fault, SL_RESPONSE_CUT,
                             "connection closed inside the response head");
     return SL_EOF;
@@ -192,7 +186,7 @@ static enum sl_err parse_head(struct call *call, const struct sl_head **ret_head
 
     if (r->len == 0)
         return SL_AGAIN;
-    call->has_response = true;
+    call->base.has_response = true;
     err = sl_h1_parse_response(sl_h1_recv_ahead(r), r->limits, &call->request, &head, &used,
                                &call->base.fault);
     if (err == SL_OK) {

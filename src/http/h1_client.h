@@ -14,7 +14,7 @@ struct sl_h1_client;
 
 struct sl_h1_client_conf {
     struct sl_loop *loop;
-    struct sl_h1_limits limits; /**< for responses; uri_bytes unused */
+    struct sl_head_limits limits; /**< for responses; uri_bytes unused */
     /** The stream opened last was closed.  @a reusable: the connection can carry another request,
      * and is idle now; else free it.  Runs from inside the stream's close. */
     void (*on_idle)(void *arg, bool reusable);
@@ -31,8 +31,5 @@ void sl_h1_client_free(struct sl_h1_client **c);
 struct sl_http_stream *sl_h1_client_open(struct sl_h1_client *c);
 /** After this exchange the connection is not used again. */
 void sl_h1_client_retire(struct sl_h1_client *c);
-/** Bytes of a response seen in the exchange under way: none yet means that a retry is safe where
- * the method allows it. */
-bool sl_h1_client_has_response(const struct sl_h1_client *c);
 
 #endif

@@ -321,7 +321,7 @@ static size_t blank_len(struct sl_str in)
 }
 
 /* size: a pure function: what it needs and what it gives are all in its parameters. */
-enum sl_err sl_h1_parse_request(struct sl_str in, const struct sl_h1_limits *limits,
+enum sl_err sl_h1_parse_request(struct sl_str in, const struct sl_head_limits *limits,
                                 const struct sl_h1_origin *origin, struct sl_head *ret_head,
                                 size_t *ret_used, struct sl_fault *fault)
 {
@@ -386,7 +386,7 @@ static enum sl_err settle_response_framing(struct parser *p, const struct sl_hea
 }
 
 /* size: a pure function: what it needs and what it gives are all in its parameters. */
-enum sl_err sl_h1_parse_response(struct sl_str in, const struct sl_h1_limits *limits,
+enum sl_err sl_h1_parse_response(struct sl_str in, const struct sl_head_limits *limits,
                                  const struct sl_head *request, struct sl_head *ret_head,
                                  size_t *ret_used, struct sl_fault *fault)
 {
@@ -414,35 +414,8 @@ enum sl_err sl_h1_parse_response(struct sl_str in, const struct sl_h1_limits *li
     return SL_OK;
 }
 
-/* RFC 9110 section 6.5.1: nothing in a trailer may change what was decided on the head. */
-static bool may_trail(const struct sl_field *f)
-{
-    static const bool known[SL_FIELD_N] = {
-        [SL_FIELD_OTHER] = true, [SL_FIELD_ALT_SVC] = true,      [SL_FIELD_DATE] = true,
-        [SL_FIELD_VIA] = true,   [SL_FIELD_PROXY_STATUS] = true,
-    };
-    static const struct sl_str others[] = {
-        { "set-cookie", 10 },
-        { "content-encoding", 16 },
-        { "content-range", 13 },
-        { "cache-control", 13 },
-        { "max-forwards", 12 },
-        { "location", 8 },
-        { "forwarded", 9 },
-        { "x-forwarded-for", 15 },
-        { "x-forwarded-host", 16 },
-        { "x-forwarded-proto", 17 },
-        { "range", 5 },
-    };
-
-    for (size_t i = 0; i < SL_LEN(others); i++)
-        if (sl_str_ieq(f->name, others[i]))
-            return false;
-    return known[f->id];
-}
-
 /* size: a pure function: what it needs and what it gives are all in its parameters. */
-enum sl_err sl_h1_parse_trailers(struct sl_str in, const struct sl_h1_limits *limits,
+enum sl_err sl_h1_parse_trailers(struct sl_str in, const struct sl_head_limits *limits,
                                  struct sl_arena *a, struct sl_fields *ret_fields, size_t *ret_used,
                                  struct sl_fault *fault)
 {
@@ -463,7 +436,7 @@ enum sl_err sl_h1_parse_trailers(struct sl_str in, const struct sl_h1_limits *li
         if (err != SL_OK)
             return err;
         f.id = sl_field_id(f.name);
-        if (may_trail(&f))
+        if (sl_field_may_trail(&f))
             sl_fields_add(&fields, a, f.name, f.value);
     }
     *ret_fields = fields;

@@ -10,12 +10,6 @@
 #include "base/buf.h"
 #include "http/message.h"
 
-struct sl_h1_limits {
-    uint32_t uri_bytes;    /**< request target; over it SL_URI_TOO_LONG */
-    uint32_t header_bytes; /**< whole header section; over it SL_HEADER_TOO_LARGE */
-    uint32_t header_count; /**< fields; over it SL_HEADER_TOO_LARGE */
-};
-
 /** Where a request came in: what its target may be and which scheme it means. */
 struct sl_h1_origin {
     struct sl_str scheme; /**< "https" inside TLS, else "http" */
@@ -41,7 +35,7 @@ struct sl_h1_origin {
  * @param ret_used  bytes of the head, set on SL_OK
  * @return SL_AGAIN when the head is not complete and within limits
  */
-enum sl_err sl_h1_parse_request(struct sl_str in, const struct sl_h1_limits *limits,
+enum sl_err sl_h1_parse_request(struct sl_str in, const struct sl_head_limits *limits,
                                 const struct sl_h1_origin *origin, struct sl_head *ret_head,
                                 size_t *ret_used, struct sl_fault *fault) SL_MUST_USE;
 
@@ -50,7 +44,7 @@ enum sl_err sl_h1_parse_request(struct sl_str in, const struct sl_h1_limits *lim
  * framing, and 101 that the request did not ask for (SL_UPGRADE_FAILED) are refused.  A reply to
  * HEAD and a 304 have SL_FRAMING_NONE, with content_length when one was given.  @a ret_head as in
  * sl_h1_parse_request. */
-enum sl_err sl_h1_parse_response(struct sl_str in, const struct sl_h1_limits *limits,
+enum sl_err sl_h1_parse_response(struct sl_str in, const struct sl_head_limits *limits,
                                  const struct sl_head *request, struct sl_head *ret_head,
                                  size_t *ret_used, struct sl_fault *fault) SL_MUST_USE;
 
@@ -78,7 +72,7 @@ enum sl_err sl_h1_chunked_next(struct sl_h1_chunked *c, struct sl_str in,
 
 /** Parses the trailer section up to its empty line; SL_AGAIN while incomplete.  Fields that frame,
  * route or authenticate (RFC 9110 section 6.5.1) are dropped. */
-enum sl_err sl_h1_parse_trailers(struct sl_str in, const struct sl_h1_limits *limits,
+enum sl_err sl_h1_parse_trailers(struct sl_str in, const struct sl_head_limits *limits,
                                  struct sl_arena *a, struct sl_fields *ret_fields, size_t *ret_used,
                                  struct sl_fault *fault) SL_MUST_USE;
 

@@ -18,7 +18,7 @@ struct sl_h1_dialect {
 
 struct sl_h1_lexer {
     const struct sl_h1_dialect *dialect;
-    const struct sl_h1_limits *limits;
+    const struct sl_head_limits *limits;
     struct sl_fault *fault;
 };
 

@@ -22,8 +22,8 @@ enum sl_h1_recv_state {
 };
 
 struct sl_h1_recv {
-    struct sl_stream *stream;          /**< borrowed; set by the owner */
-    const struct sl_h1_limits *limits; /**< borrowed; bounds trailers; set by the owner */
+    struct sl_stream *stream;            /**< borrowed; set by the owner */
+    const struct sl_head_limits *limits; /**< borrowed; bounds trailers; set by the owner */
     bool tolerates_half_close; /**< a peer that ended its side is still there; set by the owner */
     bool is_response;          /**< which error codes malformed input has */
     bool is_starved;           /**< the last read of the transport gave nothing */

@@ -15,7 +15,7 @@ struct sl_h1_server;
 
 struct sl_h1_server_conf {
     struct sl_loop *loop;
-    struct sl_h1_limits limits;
+    struct sl_head_limits limits;
     struct sl_h1_origin origin; /**< slices in it are static */
     bool tolerates_half_close;  /**< a client that ended its side still gets its answer; else it has
                                    gone */

@@ -51,7 +51,7 @@ static void on_stream_ready(void *arg, unsigned events)
 }
 
 void sl_h1_wire_init(struct sl_h1_wire *w, struct sl_loop *loop, struct sl_stream *stream,
-                     const struct sl_h1_limits *limits)
+                     const struct sl_head_limits *limits)
 {
     w->loop = loop;
     w->stream = w->recv.stream = w->send.stream = stream;

@@ -24,7 +24,7 @@ struct sl_h1_wire {
 
 /** on_ready and arg are set by the owner before; @a limits is borrowed. */
 void sl_h1_wire_init(struct sl_h1_wire *w, struct sl_loop *loop, struct sl_stream *stream,
-                     const struct sl_h1_limits *limits);
+                     const struct sl_head_limits *limits);
 /** Closes the byte stream; no callback runs afterwards.  Closing again is a no-op. */
 void sl_h1_wire_close(struct sl_h1_wire *w);
 /** Gives the byte stream away. */

@@ -50,12 +50,33 @@ static void write_coding(struct sl_buf *out)
     sl_buf_add_str(out, SL_STR("Transfer-Encoding: chunked\r\n"));
 }
 
+/* RFC 9113 section 8.2.3: crumbs of HTTP/2 are one field here. */
+static void write_crumbs(struct sl_buf *out, const struct sl_fields *fields)
+{
+    struct sl_str between = SL_STR("Cookie: ");
+
+    for (uint32_t i = 0; i < fields->n; i++) {
+        if (fields->v[i].id != SL_FIELD_COOKIE)
+            continue;
+        sl_buf_add_str(out, between);
+        sl_buf_add_str(out, fields->v[i].value);
+        between = SL_STR("; ");
+    }
+    if (between.n == 2)
+        sl_buf_add_str(out, SL_STR("\r\n"));
+}
+
 static void write_fields(struct sl_buf *out, const struct sl_head *head)
 {
+    bool has_crumbs = head->major >= 2;
+
+    if (has_crumbs)
+        write_crumbs(out, &head->fields);
     for (uint32_t i = 0; i < head->fields.n; i++) {
         const struct sl_field *f = &head->fields.v[i];
 
-        if (written_here[f->id] || (f->id == SL_FIELD_UPGRADE && !head->wants_upgrade))
+        if ((has_crumbs && f->id == SL_FIELD_COOKIE) || written_here[f->id] ||
+            (f->id == SL_FIELD_UPGRADE && !head->wants_upgrade))
             continue;
         write_field(out, f->name, f->value);
     }

@@ -10,6 +10,7 @@
 #ifndef SL_HTTP_HTTP_STREAM_H
 #define SL_HTTP_HTTP_STREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -58,6 +59,10 @@ struct sl_http_stream {
     struct sl_fault fault; /**< why the last final error happened */
     uint64_t n_received;   /**< bytes of content received so far, framing not counted */
     uint64_t n_sent;       /**< bytes of content sent so far */
+    bool has_response; /**< client: a byte of a response came; none yet means that a retry is safe
+                          where the method allows it */
+    bool is_refused; /**< client: the peer has said that it did nothing with the request, which may
+                        be sent again whatever its method (RFC 9113 section 8.7) */
 };
 
 /** A pump's step: how far a body could be moved now. */

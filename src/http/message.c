@@ -312,3 +312,29 @@ const char *sl_status_reason(uint16_t status)
             return reasons[i].reason;
     return "";
 }
+
+bool sl_field_may_trail(const struct sl_field *f)
+{
+    static const bool known[SL_FIELD_N] = {
+        [SL_FIELD_OTHER] = true, [SL_FIELD_ALT_SVC] = true,      [SL_FIELD_DATE] = true,
+        [SL_FIELD_VIA] = true,   [SL_FIELD_PROXY_STATUS] = true,
+    };
+    static const struct sl_str others[] = {
+        { "set-cookie", 10 },
+        { "content-encoding", 16 },
+        { "content-range", 13 },
+        { "cache-control", 13 },
+        { "max-forwards", 12 },
+        { "location", 8 },
+        { "forwarded", 9 },
+        { "x-forwarded-for", 15 },
+        { "x-forwarded-host", 16 },
+        { "x-forwarded-proto", 17 },
+        { "range", 5 },
+    };
+
+    for (size_t i = 0; i < SL_LEN(others); i++)
+        if (sl_str_ieq(f->name, others[i]))
+            return false;
+    return known[f->id];
+}

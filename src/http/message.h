@@ -69,6 +69,13 @@ enum sl_framing {
     SL_FRAMING_RAW,     /**< no longer HTTP: after 101, or 2xx to CONNECT */
 };
 
+/** What a head may measure, whatever the version of HTTP. */
+struct sl_head_limits {
+    uint32_t uri_bytes;    /**< request target; over it SL_URI_TOO_LONG */
+    uint32_t header_bytes; /**< whole header section; over it SL_HEADER_TOO_LARGE */
+    uint32_t header_count; /**< fields; over it SL_HEADER_TOO_LARGE */
+};
+
 /** A request's head when method is not empty, else a response's. */
 struct sl_head {
     struct sl_arena *arena; /**< where everything below lives; borrowed */
@@ -86,6 +93,8 @@ struct sl_head {
     bool keep_alive;       /**< the connection may carry another message after this one */
     bool expects_continue; /**< request: Expect: 100-continue, and content follows */
     bool wants_upgrade;    /**< Connection names upgrade and Upgrade is present */
+    bool is_extended; /**< request: came as an extended CONNECT (RFC 8441), and reads as the GET
+                         that HTTP/1 would have */
     enum sl_framing framing;
     uint64_t content_length; /**< SL_FRAMING_LENGTH, and heads of replies to HEAD */
     struct sl_fields fields; /**< as received, hop-by-hop ones too; but no Expect in 1.0 */
@@ -97,6 +106,10 @@ enum sl_field_id sl_field_id(struct sl_str name);
 /** Appends; @a name and @a value are borrowed, copy them into the arena first when need be. */
 void sl_fields_add(struct sl_fields *f, struct sl_arena *a, struct sl_str name,
                    struct sl_str value);
+
+/** Whether a field may come as a trailer: none may change what was decided on the head (RFC 9110
+ * section 6.5.1). */
+bool sl_field_may_trail(const struct sl_field *f);
 
 /** The first field with this id or name, or NULL. */
 const struct sl_field *sl_fields_find(const struct sl_fields *f, enum sl_field_id id);

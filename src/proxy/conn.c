@@ -1,8 +1,8 @@
 /* conn.c -- states: READ -> EXCHANGE -> READ ... , or READ -> DECIDE -> ANSWER -> INTERCEPT -> READ
  * ...
  *
- * connect.c has the way from DECIDE on.  Invariant: at most one of exchange, ask, dial, intercept
- * and relay is non-NULL, and the state names it.
+ * connect.c has the way from DECIDE on.  Invariant: at most one of exchange, ask, dial, intercept,
+ * multiplex and relay is non-NULL, and the state names it.
  */
 #include "proxy/conn.h"
 
@@ -58,6 +58,7 @@ void sl_conn_free(struct sl_conn **conn)
     sl_gate_ask_cancel(&c->ask);
     sl_connect_cancel(&c->dial);
     sl_intercept_cancel(&c->intercept);
+    sl_multiplex_cancel(&c->multiplex);
     sl_relay_cancel(&c->relay);
     sl_http_stream_close(&c->connect);
     sl_h1_server_free(&c->server);
@@ -92,8 +93,11 @@ void sl_conn_set_env(struct sl_conn *c, struct sl_env *env)
 {
     sl_env_unref(&c->next_env);
     c->next_env = sl_env_ref(env);
-    if (c->state == ST_READ)
-        take_next_env(c);
+    if (c->state != ST_READ && c->state != ST_MULTIPLEX)
+        return;
+    take_next_env(c);
+    if (c->multiplex != NULL)
+        sl_multiplex_set_env(c->multiplex, c->env);
 }
 
 void sl_conn_drain(struct sl_conn *c)
@@ -101,6 +105,8 @@ void sl_conn_drain(struct sl_conn *c)
     c->is_draining = true;
     if (c->server != NULL)
         sl_h1_server_drain(c->server);
+    if (c->multiplex != NULL)
+        sl_multiplex_drain(c->multiplex);
     sl_task_post(c->env->loop, &c->wake);
 }
 
@@ -132,7 +138,7 @@ void sl_conn_serve(struct sl_conn *c, struct sl_stream *stream, bool is_proxy)
     const struct sl_limits *l = &c->env->conf->limits;
     struct sl_h1_server_conf conf = {
         .loop = c->env->loop,
-        .limits = l->h1,
+        .limits = l->head,
         .origin = { .scheme = c->client.tls_version != NULL ? SL_STR("https") : SL_STR("http"),
                     .is_proxy = is_proxy },
         .tolerates_half_close = true,
@@ -260,8 +266,11 @@ static const struct sl_state_row rows[ST_N] = {
     [ST_DIAL] = { "dial", SL_TO(ST_ANSWER) | SL_TO(ST_TUNNEL) | AND_END, st_wait },
     [ST_ANSWER] = { "answer", SL_TO(ST_INTERCEPT) | SL_TO(ST_TUNNEL) | SL_TO(ST_READ) | AND_END,
                     sl_conn_st_answer },
-    [ST_INTERCEPT] = { "intercept", SL_TO(ST_READ) | SL_TO(ST_OPAQUE) | SL_TO(ST_DIAL) | AND_END,
+    [ST_INTERCEPT] = { "intercept",
+                       SL_TO(ST_READ) | SL_TO(ST_MULTIPLEX) | SL_TO(ST_OPAQUE) | SL_TO(ST_DIAL) |
+                           AND_END,
                        st_wait },
+    [ST_MULTIPLEX] = { "multiplex", AND_END, st_wait },
     [ST_OPAQUE] = { "opaque", SL_TO(ST_DIAL) | AND_END, st_wait },
     [ST_TUNNEL] = { "tunnel", AND_END, st_wait },
     [ST_ENDED] = { "ended", 0, NULL },

@@ -15,6 +15,7 @@
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
 #include "proxy/intercept.h"
+#include "proxy/multiplex.h"
 #include "proxy/relay.h"
 #include "proxy/reply.h"
 #include "upstream/origin.h"
@@ -26,6 +27,7 @@ enum sl_conn_state {
     ST_DIAL,      /* a tunnel's upstream connection is being made */
     ST_ANSWER,    /* the CONNECT's reply is being written */
     ST_INTERCEPT, /* first bytes, ClientHello, handshake */
+    ST_MULTIPLEX, /* HTTP/2: exchanges, many at once */
     ST_OPAQUE,    /* not to be opened: asking whether it may pass */
     ST_TUNNEL,    /* bytes are relayed unopened */
     ST_ENDED,
@@ -71,6 +73,7 @@ struct sl_conn {
     size_t reply_sent;
     struct sl_buf preface;          /* read from the client and not yet used */
     struct sl_intercept *intercept; /* ST_INTERCEPT */
+    struct sl_multiplex *multiplex; /* ST_MULTIPLEX */
     struct sl_relay *relay;         /* ST_TUNNEL */
     struct sl_fault fault;
 };

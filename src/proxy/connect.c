@@ -421,13 +421,42 @@ static void intercept_failed(struct sl_conn *c, const struct sl_fault *fault)
     sl_conn_go(c, ST_ENDED);
 }
 
+static void on_multiplexed(void *arg)
+{
+    struct sl_conn *c = arg;
+
+    c->multiplex = NULL;
+    sl_conn_go(c, ST_ENDED);
+    sl_conn_run(c);
+}
+
+static void serve_streams(struct sl_conn *c, struct sl_stream *stream)
+{
+    c->multiplex =
+        sl_multiplex_start(&(struct sl_multiplex_conf){ .env = c->env,
+                                                        .client = &c->client,
+                                                        .stream = stream,
+                                                        .preface = sl_buf_str(&c->preface) },
+                           on_multiplexed, c);
+    sl_buf_fini(&c->preface);
+    sl_conn_go(c, ST_MULTIPLEX);
+    sl_conn_set_env(c, c->next_env != NULL ? c->next_env : c->env);
+    if (c->is_draining)
+        sl_multiplex_drain(c->multiplex);
+}
+
 static void serve_inside(struct sl_conn *c, const struct sl_intercept_result *r)
 {
     c->client.tls_version = r->tls_version;
     c->client.sni = c->facts.sni;
-    c->client.alpn = c->facts.alpn;
+    if (c->facts.alpn.n != 0)
+        c->client.alpn = r->http2 ? SL_STR("h2") : SL_STR("http/1.1");
     c->client.leaf = r->leaf != NULL ? r->leaf : "none";
     c->id[0] = '\0';
+    if (r->http2) {
+        serve_streams(c, r->stream);
+        return;
+    }
     sl_conn_serve(c, r->stream, false);
     sl_conn_go(c, ST_READ);
 }

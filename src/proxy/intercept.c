@@ -6,6 +6,7 @@
 #include "proxy/intercept.h"
 
 #include "base/mem.h"
+#include "http/h2_server.h"
 #include "http/uri.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -84,6 +85,19 @@ static void finish(struct sl_intercept *op, const struct sl_intercept_result *re
 static void unopened(struct sl_intercept *op, enum sl_intercept_kind kind)
 {
     finish(op, &(struct sl_intercept_result){ .kind = kind });
+}
+
+/* A client that knows its origin speaks HTTP/2 says so at once (RFC 9113 section 3.3). */
+static enum sl_err look_for_http2(struct sl_intercept *op, struct sl_str in)
+{
+    struct sl_str preface = SL_STR(SL_H2_PREFACE);
+
+    if (!sl_str_has_prefix(preface, sl_str_head(in, preface.n)))
+        return SL_BAD_VERSION;
+    if (in.n < preface.n)
+        return SL_AGAIN;
+    finish(op, &(struct sl_intercept_result){ .kind = SL_INTERCEPT_HTTP, .http2 = true });
+    return SL_OK;
 }
 
 static void fail(struct sl_intercept *op, const struct sl_fault *fault)
@@ -192,8 +206,10 @@ static enum sl_err read_more(struct sl_intercept *op)
 static enum sl_err look(struct sl_intercept *op)
 {
     struct sl_str in = sl_buf_str(op->conf.preface);
-    enum sl_err err;
+    enum sl_err err = in.n == 0 ? SL_AGAIN : look_for_http2(op, in);
 
+    if (err == SL_OK || err == SL_AGAIN)
+        return err;
     switch (sl_hello_first_bytes(in)) {
     case SL_FIRST_UNKNOWN:
         return SL_AGAIN;
@@ -269,6 +285,7 @@ static void on_handshake(void *arg, struct sl_stream *stream, const struct sl_fa
     finish(op, &(struct sl_intercept_result){ .kind = SL_INTERCEPT_TLS,
                                               .stream = stream,
                                               .tls_version = info.version,
+                                              .http2 = info.http2,
                                               .leaf = info.resumed ? "none" : op->leaf });
 }
 

@@ -83,7 +83,7 @@ static void make_tools(struct sl_env *e)
     e->tls_server = sl_tls_server_context_new(
         &(struct sl_tls_server_conf){ .min_version = c->min_version, .tickets = c->tickets });
     e->pool = sl_pool_new(&(struct sl_pool_conf){ .route = e->route,
-                                                  .limits = c->limits.h1,
+                                                  .limits = c->limits.head,
                                                   .max_idle_per_origin = up->max_idle_per_origin,
                                                   .max_idle = up->max_idle,
                                                   .idle_timeout_ms = up->idle_timeout_ms });

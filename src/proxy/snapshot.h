@@ -30,8 +30,9 @@ struct sl_resolver;
 struct sl_ticket_keys;
 
 struct sl_limits {
-    struct sl_h1_limits h1;
+    struct sl_head_limits head;
     uint64_t body_bytes; /**< of a request, 0: no limit */
+    uint32_t streams;    /**< of an HTTP/2 client connection, open at once */
     uint32_t handshake_timeout_ms;
     uint32_t header_timeout_ms;
     uint32_t idle_timeout_ms;
@@ -42,6 +43,7 @@ struct sl_upstream_conf {
     const char *nameservers; /**< NULL: the system's */
     bool verify;
     bool preconnect;
+    bool http2; /**< offered to origins */
     uint32_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
     uint32_t max_idle_per_origin, max_idle;
     sl_open_fn *open; /**< in place of names and sockets: tests, embedding programs; NULL: none */

@@ -7,6 +7,19 @@
 
 static sl_acquire_fn on_acquired;
 
+/* An upgrade is HTTP/1's; without TLS there is nothing to agree on, and the client knows. */
+static enum sl_http_choice http_for(const struct sl_exchange *x)
+{
+    enum sl_override o = x->decision.rule->http2;
+    bool is_on = o == SL_INHERIT ? x->env->conf->upstream.http2 : o == SL_FORCE_ON;
+
+    if (!is_on || x->forward.wants_upgrade)
+        return SL_HTTP_1;
+    if (x->origin.tls)
+        return SL_HTTP_ANY;
+    return x->request->major >= 2 ? SL_HTTP_2 : SL_HTTP_1;
+}
+
 void sl_exchange_set_origin(struct sl_exchange *x)
 {
     const struct sl_rule *rule = x->decision.rule;
@@ -18,6 +31,7 @@ void sl_exchange_set_origin(struct sl_exchange *x)
                                     .owner = x->client->is_pinned ? x->client->id : 0 };
     if (rule->verify != SL_INHERIT)
         x->origin.verify = rule->verify == SL_FORCE_ON;
+    x->origin.http = http_for(x);
 }
 
 /* upstream.preconnect: the connection is made while the check is out; nothing is written to it. */
@@ -107,13 +121,18 @@ void sl_exchange_st_acquire(void *self)
 
 /* -- SEND -- */
 
-/* RFC 9110 section 9.2.2: only a request that may be sent twice, and of which the client's body is
- * untouched. */
+/* RFC 9110 section 9.2.2, RFC 9113 section 8.7: only a request that may be sent twice or that the
+ * peer has refused unseen, and of which the client's body is untouched. */
 static bool may_retry(const struct sl_exchange *x)
 {
-    return x->lease.reused && !x->is_retry && x->request->framing == SL_FRAMING_NONE &&
-           sl_method_is_idempotent(x->request->method) &&
-           sl_pool_is_unanswered(x->env->pool, x->lease.stream);
+    const struct sl_http_stream *up = x->lease.stream;
+
+    if (x->is_retry)
+        return false;
+    if (up->is_refused)
+        return x->stream->n_received == 0;
+    return x->lease.reused && x->request->framing == SL_FRAMING_NONE &&
+           sl_method_is_idempotent(x->request->method) && !up->has_response;
 }
 
 static void lost_upstream(struct sl_exchange *x, enum sl_err err)
@@ -161,7 +180,7 @@ static void pin_if_authenticated(struct sl_exchange *x)
         !names_connection_auth(&x->response->fields, SL_FIELD_WWW_AUTHENTICATE))
         return;
     x->client->is_pinned = true;
-    sl_pool_pin(x->env->pool, x->lease.stream, x->client->id);
+    sl_pool_pin(x->env->pool, &x->lease, x->client->id);
 }
 
 /* Rules that look at the response have their say; true when one of them denies. */
@@ -193,6 +212,10 @@ static void on_response(struct sl_exchange *x, const struct sl_head *response)
     struct sl_head head;
 
     x->response = response;
+    if (x->request->is_extended && response->status / 100 == 2) {
+        sl_exchange_fail_with(x, SL_UPGRADE_FAILED, "origin did not switch protocols");
+        return;
+    }
     pin_if_authenticated(x);
     if (is_response_denied(x)) {
         sl_exchange_deny(x);

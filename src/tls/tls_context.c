@@ -30,7 +30,7 @@
     "!aNULL:!eNULL:!PSK:!SRP:!DSS:!AESCCM:!ARIA:!CAMELLIA"
 
 static const unsigned char alpn_http1[] = "\x08http/1.1";
-static const unsigned char alpn_served[] = "\x08http/1.1\x08http/1.0";
+static const unsigned char alpn_served[] = "\x02h2\x08http/1.1\x08http/1.0";
 
 struct sl_tls_server_context {
     SSL_CTX *ssl;

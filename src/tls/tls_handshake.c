@@ -268,6 +268,14 @@ static void offer_session(struct sl_stream *stream, SSL *ssl,
     sl_buf_fini(&key);
 }
 
+/* The context offers http/1.1 alone. */
+static void offer_http2(SSL *ssl)
+{
+    static const unsigned char names[] = "\x02h2\x08http/1.1";
+
+    sl_assert(SSL_set_alpn_protos(ssl, names, sizeof(names) - 1) == 0);
+}
+
 struct sl_tls_handshake *sl_tls_connect_start(const struct sl_tls_connect_conf *conf,
                                               sl_tls_handshake_fn *done, void *arg)
 {
@@ -278,6 +286,8 @@ struct sl_tls_handshake *sl_tls_connect_start(const struct sl_tls_connect_conf *
     SSL_set_connect_state(ssl);
     stream = sl_tls_stream_new(conf->loop, ssl, conf->lower, SL_STR(""));
     set_host(ssl, conf);
+    if (conf->http2)
+        offer_http2(ssl);
     offer_session(stream, ssl, conf);
     return start(conf->loop, stream, done, arg);
 }

@@ -432,10 +432,14 @@ const SSL *sl_tls_stream_ssl(const struct sl_stream *s)
 void sl_tls_stream_info(const struct sl_stream *s, struct sl_tls_info *ret_info)
 {
     const SSL *ssl = sl_tls_stream_ssl(s);
+    const unsigned char *alpn = NULL;
+    unsigned alpn_len = 0;
 
+    SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
     *ret_info = (struct sl_tls_info){
         .version = SSL_get_version(ssl),
         .cipher = SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)),
         .resumed = SSL_session_reused(ssl) == 1,
+        .http2 = sl_str_eq(sl_str_make(alpn, alpn_len), SL_STR("h2")),
     };
 }

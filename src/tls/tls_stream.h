@@ -48,6 +48,7 @@ struct sl_tls_connect_conf {
         host;      /**< canonical: SNI when a name, and what the certificate is verified against */
     uint16_t port; /**< with host, the key of the remembered session */
     bool verify;   /**< false: any certificate will do; such sessions are not remembered */
+    bool http2;    /**< offers h2 before http/1.1 (RFC 7301) */
 };
 
 /** The client's side: no deadline of its own. */
@@ -62,6 +63,7 @@ struct sl_tls_info {
     const char *version; /**< "TLSv1.3", static */
     const char *cipher;  /**< static */
     bool resumed;
+    bool http2; /**< h2 was agreed on */
 };
 void sl_tls_stream_info(const struct sl_stream *s, struct sl_tls_info *ret_info);
 

@@ -131,7 +131,7 @@ static void acquire(struct sl_fetch *f, bool fresh)
 static void lost(struct sl_fetch *f, enum sl_err err)
 {
     struct sl_fault fault = f->lease.stream->fault;
-    bool retry = f->lease.reused && sl_pool_is_unanswered(f->conf.pool, f->lease.stream);
+    bool retry = f->lease.reused && !f->lease.stream->has_response;
 
     if (fault.err == SL_OK)
         sl_fault_set(&fault, err == SL_EOF ? SL_RESET : err, "connection ended without a response");

@@ -33,12 +33,13 @@ void sl_origin_key(const struct sl_origin *o, struct sl_buf *out)
     struct {
         uint64_t owner;
         uint16_t port;
-        uint8_t is_unix, tls, verify, zero[3];
+        uint8_t is_unix, tls, verify, http, zero[2];
     } head = { .owner = o->owner,
                .port = o->port,
                .is_unix = o->is_unix,
                .tls = o->tls,
-               .verify = o->verify };
+               .verify = o->verify,
+               .http = (uint8_t)o->http };
 
     sl_buf_add(out, &head, sizeof(head));
     sl_buf_add_str(out, o->host);
@@ -100,17 +101,20 @@ static void on_dialled(void *arg, struct sl_stream *stream, const struct sl_addr
 
     c->dial = NULL;
     c->peer.addr = *peer;
+    c->peer.http2 = c->origin.http == SL_HTTP_2;
     if (stream == NULL || !c->origin.tls) {
         finish(c, stream, fault);
         return;
     }
-    c->handshake = sl_tls_connect_start(&(struct sl_tls_connect_conf){ .loop = c->route->loop,
-                                                                       .context = c->route->tls,
-                                                                       .lower = stream,
-                                                                       .host = c->origin.host,
-                                                                       .port = c->origin.port,
-                                                                       .verify = c->origin.verify },
-                                        on_handshake, c);
+    c->handshake =
+        sl_tls_connect_start(&(struct sl_tls_connect_conf){ .loop = c->route->loop,
+                                                            .context = c->route->tls,
+                                                            .lower = stream,
+                                                            .host = c->origin.host,
+                                                            .port = c->origin.port,
+                                                            .verify = c->origin.verify,
+                                                            .http2 = c->origin.http != SL_HTTP_1 },
+                             on_handshake, c);
 }
 
 static void on_open(void *arg)
@@ -131,6 +135,7 @@ static void on_handshake(void *arg, struct sl_stream *stream, const struct sl_fa
     if (stream != NULL) {
         sl_tls_stream_info(stream, &info);
         c->peer.tls_version = info.version;
+        c->peer.http2 = info.http2;
     }
     finish(c, stream, fault);
 }

@@ -21,13 +21,21 @@ struct sl_resolver;
 struct sl_stream;
 struct sl_tls_client_context;
 
+/** Which HTTP a connection speaks. */
+enum sl_http_choice {
+    SL_HTTP_1,
+    SL_HTTP_ANY, /**< what TLS agrees on (ALPN); HTTP/1 without TLS */
+    SL_HTTP_2,   /**< by prior knowledge (RFC 9113 section 3.3) */
+};
+
 /** What makes two connections interchangeable. */
 struct sl_origin {
     struct sl_str host; /**< canonical name or literal, or the path of a unix socket */
     uint16_t port;
     bool is_unix;
     bool tls;
-    bool verify;    /**< the certificate; with tls */
+    bool verify; /**< the certificate; with tls */
+    enum sl_http_choice http;
     uint64_t owner; /**< 0: any client may use the connection; else this client only (NTLM) */
 };
 
@@ -53,6 +61,7 @@ struct sl_route {
 struct sl_peer {
     struct sl_addr addr;
     const char *tls_version; /**< static, NULL without TLS */
+    bool http2;              /**< what the connection speaks */
 };
 
 /** Exactly once, from the loop, never from inside start; the connect is already gone. */

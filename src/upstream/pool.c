@@ -1,8 +1,9 @@
-/* pool.c -- places (one an origin) hold connections; a connection is idle or leased.
+/* pool.c -- places (one an origin) hold connections; a connection is idle or leased, one of HTTP/2
+ * perhaps to many.
  *
- * Invariants: a connection in its place's idle ring is in the pool's LRU ring too, and has no
- * stream; a leased one is in the pool's leased ring.  A place without connections and waiters is
- * freed.
+ * Invariants: an idle connection is in the pool's LRU ring, a leased one in the pool's leased ring.
+ * In its place's rings stand HTTP/1 connections while idle, HTTP/2 ones until they take no more
+ * streams.  A place without connections and acquires is freed.
  */
 #include "upstream/pool.h"
 
@@ -11,6 +12,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "http/h1_client.h"
+#include "http/h2_client.h"
 #include "http/http_stream.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -25,30 +27,39 @@ struct sl_pool {
     struct sl_metric *idle_gauge, *active_gauge, *opened;
 };
 
+/* What is known of an origin that may speak either. */
+enum speech { SPEECH_UNKNOWN, SPEECH_HTTP1, SPEECH_HTTP2 };
+
 struct place {
     struct sl_pool *pool;
-    struct sl_str key;      /* owned */
-    struct sl_link idle;    /* connections, longest idle first */
-    struct sl_link waiters; /* acquires that would take an idle one */
-    uint32_t n_conns, n_idle;
+    struct sl_str key;       /* owned */
+    struct sl_origin origin; /* host: the key's end */
+    enum speech speech;
+    struct sl_link idle;    /* HTTP/1 connections, longest idle first */
+    struct sl_link shared;  /* HTTP/2 connections */
+    struct sl_link waiters; /* acquires that would take what is given back */
+    uint32_t n_holds;       /* connections and acquires */
+    uint32_t n_idle;
+    uint32_t n_connecting;
 };
 
-struct conn {
+struct sl_pool_conn {
     struct sl_link in_place, in_pool;
     struct place *place;
-    struct sl_h1_client *client;
-    struct sl_http_stream *stream; /* NULL while idle */
+    struct sl_h1_client *h1; /* one of the two */
+    struct sl_h2_client *h2;
     struct sl_peer peer;
     uint64_t idle_since_ms;
+    bool is_idle;
     bool reused;
 };
 
 struct sl_acquire {
     struct sl_link in_place; /* waiting, unless fresh or already served */
     struct place *place;
-    struct sl_connect *connect;
-    struct sl_task served; /* posted when an idle connection was reserved for it */
-    struct sl_lease lease; /* that connection */
+    struct sl_connect *connect; /* NULL: waits for another's, or is served */
+    struct sl_task served;      /* posted when something was reserved for it */
+    struct sl_lease lease;      /* that */
     sl_acquire_fn *done;
     void *arg;
 };
@@ -56,6 +67,7 @@ struct sl_acquire {
 static sl_connect_fn on_connected;
 static void on_idle(void *arg, bool reusable);
 static void on_dead(void *arg);
+static void on_change(void *arg);
 static void on_idle_timer(void *arg);
 static void on_served(void *arg);
 
@@ -79,65 +91,79 @@ struct sl_pool *sl_pool_new(const struct sl_pool_conf *conf)
     return p;
 }
 
-static struct place *place_at(struct sl_pool *p, struct sl_str key)
-{
-    struct place *at = sl_map_get(&p->places, key);
+/* -- places -- */
 
-    if (at != NULL)
-        return at;
-    at = sl_zalloc(sizeof(*at));
-    at->pool = p;
-    at->key = sl_str_make(sl_str_dup(key), key.n);
-    sl_list_init(&at->idle);
-    sl_list_init(&at->waiters);
-    sl_map_put(&p->places, at->key, at);
-    return at;
-}
-
-static struct place *place_get(struct sl_pool *p, const struct sl_origin *origin)
+static struct place *place_at(struct sl_pool *p, const struct sl_origin *origin)
 {
     struct sl_buf key = { 0 };
     struct place *at;
 
     sl_origin_key(origin, &key);
-    at = place_at(p, sl_buf_str(&key));
+    at = sl_map_get(&p->places, sl_buf_str(&key));
+    if (at == NULL) {
+        at = sl_zalloc(sizeof(*at));
+        *at = (struct place){ .pool = p, .origin = *origin };
+        at->key = sl_str_make(sl_str_dup(sl_buf_str(&key)), key.len);
+        at->origin.host = sl_str_skip(at->key, at->key.n - origin->host.n);
+        sl_list_init(&at->idle);
+        sl_list_init(&at->shared);
+        sl_list_init(&at->waiters);
+        sl_map_put(&p->places, at->key, at);
+    }
     sl_buf_fini(&key);
     return at;
 }
 
 static void place_put(struct place *at)
 {
-    if (at->n_conns != 0 || !sl_list_is_empty(&at->waiters))
+    if (at->n_holds != 0)
         return;
     sl_map_remove(&at->pool->places, at->key);
     sl_free((void *)(uintptr_t)at->key.p);
     sl_free(at);
 }
 
-static void leave_idle(struct conn *c)
+static void unhold(struct place *at)
 {
-    sl_link_remove(&c->in_place);
+    at->n_holds--;
+    place_put(at);
+}
+
+/* -- connections -- */
+
+static void leave_idle(struct sl_pool_conn *c)
+{
+    if (!c->is_idle)
+        return;
+    c->is_idle = false;
     sl_link_remove(&c->in_pool);
     c->place->n_idle--;
     c->place->pool->n_idle--;
     sl_metric_add(c->place->pool->idle_gauge, -1);
 }
 
-static void conn_free(struct conn *c)
+static void leave_leased(struct sl_pool_conn *c)
+{
+    if (!sl_link_is_in(&c->in_pool))
+        return;
+    sl_link_remove(&c->in_pool);
+    sl_metric_add(c->place->pool->active_gauge, -1);
+}
+
+static void conn_free(struct sl_pool_conn *c)
 {
     struct place *at = c->place;
 
-    if (c->stream == NULL)
-        leave_idle(c);
-    else
-        sl_metric_add(at->pool->active_gauge, -1);
-    sl_link_remove(&c->in_pool);
-    sl_h1_client_free(&c->client);
-    at->n_conns--;
+    leave_idle(c);
+    leave_leased(c);
+    sl_link_remove(&c->in_place);
+    sl_h1_client_free(&c->h1);
+    sl_h2_client_free(&c->h2);
     sl_free(c);
-    place_put(at);
+    unhold(at);
 }
 
+/* Connections of HTTP/2 may not have heard yet that their last stream has gone. */
 void sl_pool_free(struct sl_pool **pool)
 {
     struct sl_pool *p = *pool;
@@ -147,8 +173,14 @@ void sl_pool_free(struct sl_pool **pool)
     *pool = NULL;
     sl_timer_stop(&p->idle_timer);
     while (!sl_list_is_empty(&p->lru))
-        conn_free(SL_CONTAINER(p->lru.next, struct conn, in_pool));
-    sl_assert(sl_list_is_empty(&p->leased) && p->places.n == 0);
+        conn_free(SL_CONTAINER(p->lru.next, struct sl_pool_conn, in_pool));
+    while (!sl_list_is_empty(&p->leased)) {
+        struct sl_pool_conn *c = SL_CONTAINER(p->leased.next, struct sl_pool_conn, in_pool);
+
+        sl_assert(c->h2 != NULL && sl_h2_client_n_streams(c->h2) == 0);
+        conn_free(c);
+    }
+    sl_assert(p->places.n == 0);
     sl_map_fini(&p->places);
     sl_free(p);
 }
@@ -158,35 +190,67 @@ struct sl_loop *sl_pool_loop(const struct sl_pool *p)
     return p->conf.route.loop;
 }
 
-/* The connection is in no ring when this is called. */
-static struct sl_lease lease(struct conn *c)
+static struct sl_pool_conn *conn_new(struct place *at, struct sl_stream *stream,
+                                     const struct sl_peer *peer)
+{
+    struct sl_pool *p = at->pool;
+    struct sl_pool_conn *c = sl_zalloc(sizeof(*c));
+
+    *c = (struct sl_pool_conn){ .place = at, .peer = *peer };
+    at->n_holds++;
+    sl_metric_add(p->opened, 1);
+    if (peer->http2) {
+        c->h2 = sl_h2_client_new(&(struct sl_h2_client_conf){ .loop = p->conf.route.loop,
+                                                              .limits = p->conf.limits,
+                                                              .on_change = on_change,
+                                                              .arg = c },
+                                 stream);
+        sl_list_add(&at->shared, &c->in_place);
+        return c;
+    }
+    c->h1 = sl_h1_client_new(&(struct sl_h1_client_conf){ .loop = p->conf.route.loop,
+                                                          .limits = p->conf.limits,
+                                                          .on_idle = on_idle,
+                                                          .on_dead = on_dead,
+                                                          .arg = c },
+                             stream);
+    return c;
+}
+
+static struct sl_lease lease(struct sl_pool_conn *c)
 {
     struct sl_pool *p = c->place->pool;
-    struct sl_lease l = { .peer = c->peer, .reused = c->reused };
+    struct sl_lease l = { .conn = c, .peer = c->peer, .reused = c->reused };
 
-    c->stream = l.stream = sl_h1_client_open(c->client);
+    leave_idle(c);
+    if (c->h1 != NULL)
+        sl_link_remove(&c->in_place);
+    if (!sl_link_is_in(&c->in_pool)) {
+        sl_list_add(&p->leased, &c->in_pool);
+        sl_metric_add(p->active_gauge, 1);
+    }
+    l.stream = c->h1 != NULL ? sl_h1_client_open(c->h1) : sl_h2_client_open(c->h2);
     c->reused = true;
-    sl_list_add(&p->leased, &c->in_pool);
-    sl_metric_add(p->active_gauge, 1);
     return l;
 }
 
-/* The one that was busy last is the least likely to be closed by its peer. */
-static struct conn *take_idle(struct place *at)
+/* Of HTTP/1, the one that was busy last is the least likely to be closed by its peer. */
+static struct sl_pool_conn *find_free(const struct place *at)
 {
-    struct conn *c;
+    SL_LIST_FOREACH (it, &at->shared) {
+        struct sl_pool_conn *c = SL_CONTAINER(it, struct sl_pool_conn, in_place);
 
-    if (sl_list_is_empty(&at->idle))
-        return NULL;
-    c = SL_CONTAINER(at->idle.prev, struct conn, in_place);
-    leave_idle(c);
-    return c;
+        if (sl_h2_client_has_room(c->h2))
+            return c;
+    }
+    return sl_list_is_empty(&at->idle) ? NULL
+                                       : SL_CONTAINER(at->idle.prev, struct sl_pool_conn, in_place);
 }
 
 bool sl_pool_try(struct sl_pool *p, const struct sl_origin *origin, struct sl_lease *ret_lease)
 {
-    struct place *at = place_get(p, origin);
-    struct conn *c = take_idle(at);
+    struct place *at = place_at(p, origin);
+    struct sl_pool_conn *c = find_free(at);
 
     if (c == NULL) {
         place_put(at);
@@ -196,17 +260,58 @@ bool sl_pool_try(struct sl_pool *p, const struct sl_origin *origin, struct sl_le
     return true;
 }
 
+/* -- acquires -- */
+
+static void start_connect(struct sl_acquire *a)
+{
+    struct place *at = a->place;
+
+    at->n_connecting++;
+    a->connect = sl_connect_start(&at->pool->conf.route, &at->origin, on_connected, a);
+}
+
+static void stop_connect(struct sl_acquire *a)
+{
+    if (a->connect == NULL)
+        return;
+    a->place->n_connecting--;
+    sl_connect_cancel(&a->connect);
+}
+
+/* A hundred streams to an origin that turns out to speak HTTP/2 need one connection. */
+static bool is_worth_waiting(const struct place *at)
+{
+    bool may_share =
+        at->origin.http == SL_HTTP_2 || (at->origin.http == SL_HTTP_ANY && at->origin.tls);
+
+    return may_share && at->speech != SPEECH_HTTP1 && at->n_connecting != 0;
+}
+
+/* Whoever waited for a connection that nobody is making any more makes one. */
+static void start_waiters(struct place *at)
+{
+    SL_LIST_FOREACH (it, &at->waiters) {
+        struct sl_acquire *a = SL_CONTAINER(it, struct sl_acquire, in_place);
+
+        if (is_worth_waiting(at))
+            return;
+        if (a->connect == NULL)
+            start_connect(a);
+    }
+}
+
 struct sl_acquire *sl_acquire_start(struct sl_pool *p, const struct sl_origin *origin, bool fresh,
                                     sl_acquire_fn *done, void *arg)
 {
     struct sl_acquire *a = sl_zalloc(sizeof(*a));
 
-    *a = (struct sl_acquire){ .place = place_get(p, origin), .done = done, .arg = arg };
+    *a = (struct sl_acquire){ .place = place_at(p, origin), .done = done, .arg = arg };
     a->served = (struct sl_task){ .fn = on_served, .arg = a };
-    a->place->n_conns++; /* the connection to come holds the place */
+    a->place->n_holds++;
     if (!fresh)
         sl_list_add(&a->place->waiters, &a->in_place);
-    a->connect = sl_connect_start(&p->conf.route, origin, on_connected, a);
+    if (fresh || !is_worth_waiting(a->place))
+        start_connect(a);
     return a;
 }
 
@@ -216,11 +321,11 @@ static void acquire_free(struct sl_acquire *a)
     struct place *at = a->place;
 
     sl_link_remove(&a->in_place);
-    sl_connect_cancel(&a->connect);
+    stop_connect(a);
     sl_task_cancel(at->pool->conf.route.loop, &a->served);
-    at->n_conns--;
-    place_put(at);
     sl_free(a);
+    start_waiters(at);
+    unhold(at);
 }
 
 void sl_acquire_cancel(struct sl_acquire **acquire)
@@ -243,38 +348,6 @@ static void finish(struct sl_acquire *a, const struct sl_lease *l, const struct 
     done(arg, l, fault);
 }
 
-static struct conn *conn_new(struct place *at, struct sl_stream *stream, const struct sl_peer *peer)
-{
-    struct sl_pool *p = at->pool;
-    struct conn *c = sl_zalloc(sizeof(*c));
-
-    *c = (struct conn){ .place = at, .peer = *peer };
-    c->client = sl_h1_client_new(&(struct sl_h1_client_conf){ .loop = p->conf.route.loop,
-                                                              .limits = p->conf.limits,
-                                                              .on_idle = on_idle,
-                                                              .on_dead = on_dead,
-                                                              .arg = c },
-                                 stream);
-    at->n_conns++;
-    sl_metric_add(p->opened, 1);
-    return c;
-}
-
-static void on_connected(void *arg, struct sl_stream *stream, const struct sl_peer *peer,
-                         const struct sl_fault *fault)
-{
-    struct sl_acquire *a = arg;
-    struct sl_lease l;
-
-    a->connect = NULL;
-    if (stream == NULL) {
-        finish(a, NULL, fault);
-        return;
-    }
-    l = lease(conn_new(a->place, stream, peer));
-    finish(a, &l, NULL);
-}
-
 static void on_served(void *arg)
 {
     struct sl_acquire *a = arg;
@@ -283,23 +356,72 @@ static void on_served(void *arg)
     finish(a, &l, NULL);
 }
 
-/* Reserves a connection for whoever has waited longest; it hears of it from the loop. */
-static void serve(struct sl_acquire *a, struct conn *c)
+/* Reserves what is free for those who have waited longest; they hear of it from the loop. */
+static void serve_waiters(struct place *at)
 {
-    sl_link_remove(&a->in_place);
-    sl_connect_cancel(&a->connect);
-    a->lease = lease(c);
-    sl_task_post(c->place->pool->conf.route.loop, &a->served);
+    struct sl_pool_conn *c;
+
+    while (!sl_list_is_empty(&at->waiters) && (c = find_free(at)) != NULL) {
+        struct sl_acquire *a = SL_CONTAINER(at->waiters.next, struct sl_acquire, in_place);
+
+        sl_link_remove(&a->in_place);
+        stop_connect(a);
+        a->lease = lease(c);
+        sl_task_post(at->pool->conf.route.loop, &a->served);
+    }
+    start_waiters(at);
 }
+
+/* What became of the connection that they waited for is what would become of one of their own. */
+static void fail_followers(struct place *at, const struct sl_fault *fault)
+{
+    struct sl_link followers;
+
+    sl_list_init(&followers);
+    SL_LIST_FOREACH_SAFE (it, &at->waiters) {
+        if (SL_CONTAINER(it, struct sl_acquire, in_place)->connect != NULL)
+            continue;
+        sl_link_remove(it);
+        sl_list_add(&followers, it);
+    }
+    for (struct sl_link *l; (l = sl_list_pop(&followers)) != NULL;)
+        finish(SL_CONTAINER(l, struct sl_acquire, in_place), NULL, fault);
+}
+
+static void on_connected(void *arg, struct sl_stream *stream, const struct sl_peer *peer,
+                         const struct sl_fault *fault)
+{
+    struct sl_acquire *a = arg;
+    struct place *at = a->place;
+    struct sl_lease l;
+
+    a->connect = NULL;
+    at->n_connecting--;
+    sl_link_remove(&a->in_place);
+    if (stream == NULL) {
+        struct sl_fault copy = *fault;
+
+        if (at->n_connecting == 0)
+            fail_followers(at, &copy);
+        finish(a, NULL, &copy);
+        return;
+    }
+    at->speech = peer->http2 ? SPEECH_HTTP2 : SPEECH_HTTP1;
+    l = lease(conn_new(at, stream, peer));
+    serve_waiters(at);
+    finish(a, &l, NULL);
+}
+
+/* -- idling -- */
 
 static void arm_idle_timer(struct sl_pool *p)
 {
     uint64_t now = sl_loop_now_ms(p->conf.route.loop), due;
-    struct conn *oldest;
+    struct sl_pool_conn *oldest;
 
     if (sl_list_is_empty(&p->lru) || sl_timer_is_armed(&p->idle_timer))
         return;
-    oldest = SL_CONTAINER(p->lru.next, struct conn, in_pool);
+    oldest = SL_CONTAINER(p->lru.next, struct sl_pool_conn, in_pool);
     due = oldest->idle_since_ms + p->conf.idle_timeout_ms;
     sl_timer_start(p->conf.route.loop, &p->idle_timer, due > now ? due - now : 0, on_idle_timer, p);
 }
@@ -310,7 +432,7 @@ static void on_idle_timer(void *arg)
     uint64_t now = sl_loop_now_ms(p->conf.route.loop);
 
     while (!sl_list_is_empty(&p->lru)) {
-        struct conn *c = SL_CONTAINER(p->lru.next, struct conn, in_pool);
+        struct sl_pool_conn *c = SL_CONTAINER(p->lru.next, struct sl_pool_conn, in_pool);
 
         if (now - c->idle_since_ms < p->conf.idle_timeout_ms)
             break;
@@ -319,40 +441,49 @@ static void on_idle_timer(void *arg)
     arm_idle_timer(p);
 }
 
-static void keep_idle(struct conn *c)
+static void keep_idle(struct sl_pool_conn *c)
 {
     struct place *at = c->place;
     struct sl_pool *p = at->pool;
 
+    leave_leased(c);
+    c->is_idle = true;
     c->idle_since_ms = sl_loop_now_ms(p->conf.route.loop);
-    sl_list_add(&at->idle, &c->in_place);
+    if (c->h1 != NULL)
+        sl_list_add(&at->idle, &c->in_place);
     sl_list_add(&p->lru, &c->in_pool);
     at->n_idle++;
     p->n_idle++;
     sl_metric_add(p->idle_gauge, 1);
+}
+
+static void trim(struct sl_pool_conn *c)
+{
+    struct place *at = c->place;
+    struct sl_pool *p = at->pool;
+
     if (at->n_idle > p->conf.max_idle_per_origin)
-        conn_free(SL_CONTAINER(at->idle.next, struct conn, in_place));
+        conn_free(c->h2 != NULL ? c : SL_CONTAINER(at->idle.next, struct sl_pool_conn, in_place));
     else if (p->n_idle > p->conf.max_idle)
-        conn_free(SL_CONTAINER(p->lru.next, struct conn, in_pool));
+        conn_free(SL_CONTAINER(p->lru.next, struct sl_pool_conn, in_pool));
     arm_idle_timer(p);
+}
+
+/* Given back: to those who wait, or to the idle. */
+static void give_back(struct sl_pool_conn *c)
+{
+    keep_idle(c);
+    serve_waiters(c->place);
+    if (c->is_idle)
+        trim(c);
 }
 
 static void on_idle(void *arg, bool reusable)
 {
-    struct conn *c = arg;
-    struct place *at = c->place;
-
-    if (!reusable) {
-        conn_free(c);
-        return;
-    }
-    c->stream = NULL;
-    sl_link_remove(&c->in_pool);
-    sl_metric_add(at->pool->active_gauge, -1);
-    if (sl_list_is_empty(&at->waiters))
-        keep_idle(c);
+    if (reusable)
+        give_back(arg);
     else
-        serve(SL_CONTAINER(at->waiters.next, struct sl_acquire, in_place), c);
+        conn_free(arg);
 }
 
 static void on_dead(void *arg)
@@ -360,37 +491,33 @@ static void on_dead(void *arg)
     conn_free(arg);
 }
 
-static struct conn *find_leased(struct sl_pool *p, const struct sl_http_stream *stream)
+static void on_change(void *arg)
 {
-    SL_LIST_FOREACH (it, &p->leased) {
-        struct conn *c = SL_CONTAINER(it, struct conn, in_pool);
+    struct sl_pool_conn *c = arg;
+    uint32_t n = sl_h2_client_n_streams(c->h2);
 
-        if (c->stream == stream)
-            return c;
-    }
-    sl_assert_failed("stream is leased", __FILE__, __LINE__);
-}
-
-void sl_pool_pin(struct sl_pool *p, struct sl_http_stream *stream, uint64_t owner)
-{
-    struct conn *c = find_leased(p, stream);
-    struct place *from = c->place, *to;
-    struct sl_buf key = { 0 };
-
-    /* The key begins with the owner: see sl_origin_key. */
-    sl_buf_add(&key, &owner, sizeof(owner));
-    sl_buf_add_str(&key, sl_str_skip(from->key, sizeof(owner)));
-    to = place_at(p, sl_buf_str(&key));
-    sl_buf_fini(&key);
-    if (to == from)
+    if (sl_h2_client_is_dead(c->h2)) {
+        sl_link_remove(&c->in_place);
+        if (n == 0)
+            conn_free(c);
         return;
-    c->place = to;
-    to->n_conns++;
-    from->n_conns--;
-    place_put(from);
+    }
+    if (n == 0 && !c->is_idle)
+        give_back(c);
+    else
+        serve_waiters(c->place);
 }
 
-bool sl_pool_is_unanswered(struct sl_pool *p, const struct sl_http_stream *stream)
+void sl_pool_pin(struct sl_pool *p, const struct sl_lease *l, uint64_t owner)
 {
-    return !sl_h1_client_has_response(find_leased(p, stream)->client);
+    struct sl_pool_conn *c = l->conn;
+    struct place *from = c->place;
+    struct sl_origin origin = from->origin;
+
+    if (c->h2 != NULL || origin.owner == owner)
+        return;
+    origin.owner = owner;
+    c->place = place_at(p, &origin);
+    c->place->n_holds++;
+    unhold(from);
 }

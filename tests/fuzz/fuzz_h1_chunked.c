@@ -53,7 +53,7 @@ static struct outcome decode(struct sl_str in, uint32_t seed)
 
 static void check_trailers(struct sl_str in)
 {
-    static const struct sl_h1_limits limits = { .header_bytes = 4096, .header_count = 64 };
+    static const struct sl_head_limits limits = { .header_bytes = 4096, .header_count = 64 };
     struct sl_arena a = { 0 };
     struct sl_fields fields = { .n = 0 };
     struct sl_fault fault;

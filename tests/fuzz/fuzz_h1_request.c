@@ -11,13 +11,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct sl_h1_limits limits = {
+static const struct sl_head_limits limits = {
     .uri_bytes = 1024,
     .header_bytes = 4096,
     .header_count = 64,
 };
 /* Names in canonical form and default ports may be longer than what came. */
-static const struct sl_h1_limits wide = {
+static const struct sl_head_limits wide = {
     .uri_bytes = 8192,
     .header_bytes = 16384,
     .header_count = 128,

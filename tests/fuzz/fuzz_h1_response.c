@@ -11,8 +11,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct sl_h1_limits limits = { .header_bytes = 4096, .header_count = 64 };
-static const struct sl_h1_limits wide = { .header_bytes = 16384, .header_count = 128 };
+static const struct sl_head_limits limits = { .header_bytes = 4096, .header_count = 64 };
+static const struct sl_head_limits wide = { .header_bytes = 16384, .header_count = 128 };
 static const struct sl_head requests[] = {
     { .method = { "GET", 3 } },
     { .method = { "HEAD", 4 } },

@@ -190,7 +190,7 @@ static struct sl_policy *make_policy(const struct sim_case *c, const struct sim_
 static struct sl_env *make_env(struct sim *s, const struct sim_rule *rules)
 {
     struct sl_snapshot *snapshot = sl_snapshot_new(&(struct sl_snapshot_conf){
-        .limits = { .h1 = { .uri_bytes = 512, .header_bytes = 1024, .header_count = 50 },
+        .limits = { .head = { .uri_bytes = 512, .header_bytes = 1024, .header_count = 50 },
                     .handshake_timeout_ms = 10000,
                     .header_timeout_ms = 15000,
                     .idle_timeout_ms = 120000 },

@@ -11,9 +11,9 @@
 #include "proxy/exchange.h"
 #include "proxy/forward.h"
 
-static const struct sl_h1_limits limits = { .uri_bytes = 8192,
-                                            .header_bytes = 16384,
-                                            .header_count = 100 };
+static const struct sl_head_limits limits = { .uri_bytes = 8192,
+                                              .header_bytes = 16384,
+                                              .header_count = 100 };
 
 static struct sl_head request_of(struct sl_arena *a, const char *text, const char *scheme,
                                  bool is_proxy)

@@ -19,7 +19,7 @@
 #define A511 A64 A64 A64 A64 A64 A64 A64 A8 A8 A8 A8 A8 A8 A8 "aaaaaaa"
 #define A512 A511 "a"
 
-static const struct sl_h1_limits limits = {
+static const struct sl_head_limits limits = {
     .uri_bytes = 64,
     .header_bytes = 512,
     .header_count = 4,

@@ -112,7 +112,7 @@ static bool give_up(struct user *u, enum sl_err err)
     if (err != SL_EOF)
         assert_int_equal(u->stream->fault.err, err);
     if (err == SL_EOF)
-        assert_false(sl_h1_client_has_response(u->client));
+        assert_false(u->stream->has_response);
     while (*u->step != DONE)
         u->step++;
     u->step--;
@@ -502,7 +502,7 @@ static void response_is_noticed_by_its_first_byte(void **state)
     (void)state;
     bench_begin(&b);
     exchange(&b, "H");
-    assert_true(sl_h1_client_has_response(b.u.client));
+    assert_true(b.u.stream->has_response);
     bench_end(&b);
 }
 

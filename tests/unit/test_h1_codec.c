@@ -18,7 +18,7 @@
 #define A64 A32 A32
 #define A512 A64 A64 A64 A64 A64 A64 A64 A64
 
-static const struct sl_h1_limits limits = {
+static const struct sl_head_limits limits = {
     .uri_bytes = 64,
     .header_bytes = 512,
     .header_count = 8,

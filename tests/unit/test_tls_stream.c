@@ -709,10 +709,12 @@ static void test_alpn(void **state)
         const char *chosen;
     } rows[] = {
         { "\x08http/1.1", SL_OK, "http/1.1" },
-        { "\x02h2\x08http/1.1", SL_OK, "http/1.1" },
+        { "\x02h2\x08http/1.1", SL_OK, "h2" },
+        { "\x08http/1.1\x02h2", SL_OK, "h2" },
         { "\x08http/1.0\x08http/1.1", SL_OK, "http/1.1" },
         { "\x08http/1.0", SL_OK, "http/1.0" }, /* curl --http1.0 */
-        { "\x02h2", SL_TLS_ALERT, "" },
+        { "\x02h2", SL_OK, "h2" },
+        { "\x02h3", SL_TLS_ALERT, "" },
         { "\x09http/1.1x", SL_TLS_ALERT, "" },
     };
 

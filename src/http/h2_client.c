@@ -1,0 +1,195 @@
+/* h2_client.c -- requests into streams; what streams share is in h2_stream.c. */
+#include "http/h2_client.h"
+
+#include "base/mem.h"
+#include "http/h2_stream.h"
+
+/* Interim heads live as long as the exchange, so a peer may not send them for ever. */
+#define INTERIM_MAX 32u
+/* Before its SETTINGS come a peer is taken to allow this many (RFC 9113 section 6.5.2 advises no
+ * fewer), and no more are asked of it ever. */
+#define STREAMS_MAX 100u
+
+struct sl_h2_client {
+    struct sl_h2_conn conn;
+};
+
+static const struct sl_http_stream_ops call_ops;
+static const struct sl_h2_role role;
+
+struct sl_h2_client *sl_h2_client_new(const struct sl_h2_client_conf *conf,
+                                      struct sl_stream *stream)
+{
+    struct sl_h2_client *c = sl_zalloc(sizeof(*c));
+
+    c->conn.on_change = conf->on_change;
+    c->conn.arg = conf->arg;
+    sl_h2_conn_init(
+        &c->conn,
+        &(struct sl_h2_conn_conf){ .loop = conf->loop, .role = &role, .limits = conf->limits },
+        stream, SL_STR(""));
+    return c;
+}
+
+static void client_free(void *p)
+{
+    struct sl_h2_client *c = p;
+
+    sl_h2_conn_release(&c->conn);
+    sl_free(c);
+}
+
+void sl_h2_client_free(struct sl_h2_client **c)
+{
+    struct sl_h2_client *gone = *c;
+
+    if (gone == NULL)
+        return;
+    *c = NULL;
+    sl_h2_conn_close(&gone->conn);
+    sl_loop_defer_free(gone->conn.conf.loop, gone, client_free);
+}
+
+static uint32_t allowed(const struct sl_h2_client *c)
+{
+    uint32_t max =
+        nghttp2_session_get_remote_settings(c->conn.ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+
+    return max < STREAMS_MAX ? max : STREAMS_MAX;
+}
+
+bool sl_h2_client_has_room(const struct sl_h2_client *c)
+{
+    return c->conn.state == SL_H2_OPEN && c->conn.n_streams < allowed(c) &&
+           nghttp2_session_check_request_allowed(c->conn.ng) != 0;
+}
+
+uint32_t sl_h2_client_n_streams(const struct sl_h2_client *c)
+{
+    return c->conn.n_streams;
+}
+
+bool sl_h2_client_is_dead(const struct sl_h2_client *c)
+{
+    return c->conn.state != SL_H2_OPEN || nghttp2_session_check_request_allowed(c->conn.ng) == 0;
+}
+
+struct sl_http_stream *sl_h2_client_open(struct sl_h2_client *c)
+{
+    sl_assert(c->conn.state == SL_H2_OPEN);
+    return &sl_h2_stream_new(&c->conn, &call_ops)->base;
+}
+
+/* -- sections -- */
+
+static void keep_interim(struct sl_h2_stream *s, const struct sl_head *head)
+{
+    struct sl_h2_interim **at = &s->interim, *kept;
+
+    if (++s->n_interim > INTERIM_MAX) {
+        sl_h2_stream_fail(s, SL_BAD_RESPONSE, "too many interim responses");
+        return;
+    }
+    while (*at != NULL)
+        at = &(*at)->next;
+    kept = *at = sl_arena_alloc(&s->arena, sizeof(*kept));
+    kept->head = *head;
+}
+
+static void on_response(struct sl_h2_stream *s, bool ends)
+{
+    struct sl_fault fault = { 0 };
+    struct sl_head head;
+
+    if (sl_h2_read_response(&s->reader, s->method, ends, &head, &fault) != SL_OK) {
+        sl_h2_stream_fail(s, fault.err, fault.text);
+    } else if (head.status < 200) {
+        keep_interim(s, &head);
+    } else {
+        s->head = head;
+        s->recv = SL_H2_RECV_BODY;
+    }
+    sl_h2_stream_arm(s);
+}
+
+static void on_section(struct sl_h2_stream *s, bool ends)
+{
+    s->base.has_response = true;
+    if (s->is_abandoned || s->recv == SL_H2_RECV_FAILED)
+        return;
+    if (s->recv == SL_H2_RECV_HEAD)
+        on_response(s, ends);
+    else
+        sl_h2_stream_trailed(s);
+}
+
+static void on_malformed(struct sl_h2_stream *s)
+{
+    s->base.has_response = true;
+    sl_h2_stream_fail(s, SL_BAD_RESPONSE, "malformed header section");
+}
+
+/* -- one request -- */
+
+static enum sl_err call_recv_head(struct sl_http_stream *base, const struct sl_head **ret_head)
+{
+    struct sl_h2_stream *s = sl_h2_stream_of(base);
+
+    if (s->interim != NULL) {
+        *ret_head = &s->interim->head;
+        s->interim = s->interim->next;
+        return SL_OK;
+    }
+    if (s->head.status != 0) {
+        *ret_head = &s->head;
+        s->is_head_taken = true;
+        return SL_OK;
+    }
+    return s->recv == SL_H2_RECV_FAILED ? base->fault.err : SL_AGAIN;
+}
+
+static enum sl_err call_send_head(struct sl_http_stream *base, const struct sl_head *head)
+{
+    struct sl_h2_stream *s = sl_h2_stream_of(base);
+    nghttp2_data_provider provider = sl_h2_stream_provider(s);
+    bool has_body = head->framing != SL_FRAMING_NONE;
+    struct sl_h2_list list;
+    int32_t id;
+
+    if (s->is_closed || s->conn == NULL)
+        return base->fault.err != SL_OK ? base->fault.err : SL_RESET;
+    if (s->send != SL_H2_SEND_HEAD || head->wants_upgrade)
+        return sl_fault_set(&base->fault, SL_INTERNAL, "not a head for HTTP/2");
+    s->method = sl_arena_str(&s->arena, head->method);
+    sl_h2_write_request(head, &list);
+    id = nghttp2_submit_request(s->conn->ng, NULL, list.v, list.n, has_body ? &provider : NULL, s);
+    if (id < 0)
+        return sl_fault_set(&base->fault, SL_RESET, "%s", nghttp2_strerror(id));
+    s->id = id;
+    sl_h2_stream_sending(s, has_body);
+    return SL_OK;
+}
+
+/* What ends by itself needs no word; the library then has closed the stream already. */
+static void call_close(struct sl_http_stream *base)
+{
+    sl_h2_stream_abandon(sl_h2_stream_of(base), NGHTTP2_CANCEL);
+}
+
+static const struct sl_http_stream_ops call_ops = {
+    .recv_head = call_recv_head,
+    .recv_body = sl_h2_stream_recv_body,
+    .trailers = sl_h2_stream_trailers,
+    .send_head = call_send_head,
+    .send_body = sl_h2_stream_send_body,
+    .send_end = sl_h2_stream_send_end,
+    .flush = sl_h2_stream_flush,
+    .want = sl_h2_stream_want,
+    .close = call_close,
+};
+
+static const struct sl_h2_role role = {
+    .ops = NULL, /* nobody opens streams towards us: push is off */
+    .on_section = on_section,
+    .on_malformed = on_malformed,
+};

@@ -1,0 +1,30 @@
+/* h2_guard.h -- how much nuisance a peer may be (CVE-2023-44487, CVE-2019-9511 to 9518 and kin).
+ *
+ * Frames that cost us work and bring nobody forward (resets, pings, settings, priorities, window
+ * updates, empty data, unknown ones) are paid for from a budget that time fills slowly and useful
+ * frames fill as they come; whoever is broke is no client but a flood.
+ * Embedded; zeroed memory is a guard that has not begun.  Thread: the owner's.
+ */
+#ifndef SL_HTTP_H2_GUARD_H
+#define SL_HTTP_H2_GUARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SL_H2_GUARD_BURST 1000u     /* what a new connection may spend at once */
+#define SL_H2_GUARD_PER_SECOND 100u /* what time gives back */
+
+struct sl_h2_guard {
+    int64_t left;
+    uint64_t filled_ms; /**< 0: not begun */
+};
+
+/** A frame's header came; false when the peer has spent more than it had. */
+bool sl_h2_guard_frame(struct sl_h2_guard *g, uint64_t now_ms, uint8_t type, size_t len);
+/** We had to reset a stream for what the peer did in it; counts like a reset of its own. */
+bool sl_h2_guard_reset(struct sl_h2_guard *g, uint64_t now_ms);
+/** A frame with content went either way, or a stream ended well. */
+void sl_h2_guard_earn(struct sl_h2_guard *g);
+
+#endif
