@@ -76,8 +76,11 @@ bool sl_h2_client_is_dead(const struct sl_h2_client *c)
 
 struct sl_http_stream *sl_h2_client_open(struct sl_h2_client *c)
 {
+    struct sl_h2_stream *s = sl_h2_stream_new(&c->conn, &call_ops);
+
     sl_assert(c->conn.state == SL_H2_OPEN);
-    return &sl_h2_stream_new(&c->conn, &call_ops)->base;
+    s->is_owned = true;
+    return &s->base;
 }
 
 /* -- sections -- */
@@ -115,7 +118,7 @@ static void on_response(struct sl_h2_stream *s, bool ends)
 static void on_section(struct sl_h2_stream *s, bool ends)
 {
     s->base.has_response = true;
-    if (s->is_abandoned || s->recv == SL_H2_RECV_FAILED)
+    if (!s->is_owned || s->recv == SL_H2_RECV_FAILED)
         return;
     if (s->recv == SL_H2_RECV_HEAD)
         on_response(s, ends);

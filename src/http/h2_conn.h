@@ -54,10 +54,9 @@ struct sl_h2_conn {
     struct sl_h2_conn_conf conf;
     struct sl_stream *stream; /**< owned; NULL once closed */
     nghttp2_session *ng;
-    struct sl_buf out; /**< frames that the transport has not taken */
-    struct sl_link
-        streams;          /**< struct sl_h2_stream, until both its owner and the library are done */
-    struct sl_link ready; /**< those whose owners are to hear of something */
+    struct sl_buf out;       /**< frames that the transport has not taken */
+    struct sl_link streams;  /**< struct sl_h2_stream */
+    struct sl_link ready;    /**< those whose owners are to hear of something */
     struct sl_link incoming; /**< server: requests nobody has asked for yet */
     uint32_t n_streams;
     int32_t extra; /**< sum of what windows have beyond their minimum */

@@ -5,7 +5,8 @@
 
 #include "base/mem.h"
 
-#define BURST ((int64_t)SL_H2_GUARD_BURST)
+#define FRAME 1000
+#define BURST ((int64_t)SL_H2_GUARD_BURST * FRAME)
 /* A download acknowledges each frame of data with up to two window updates. */
 #define EARNED 2
 /* Types beyond the table are unknown to us, and may be ignored at a price. */
@@ -25,12 +26,12 @@ static bool spend(struct sl_h2_guard *g, uint64_t now_ms, int64_t cost)
         g->filled_ms = now_ms;
     }
     if (now_ms > g->filled_ms) {
-        g->left += (int64_t)((now_ms - g->filled_ms) * SL_H2_GUARD_PER_SECOND / 1000);
+        g->left += (int64_t)((now_ms - g->filled_ms) * SL_H2_GUARD_PER_SECOND * FRAME / 1000);
         g->filled_ms = now_ms;
     }
     if (g->left > BURST)
         g->left = BURST;
-    g->left -= cost;
+    g->left -= cost * FRAME;
     return g->left >= 0;
 }
 
@@ -48,5 +49,5 @@ bool sl_h2_guard_reset(struct sl_h2_guard *g, uint64_t now_ms)
 
 void sl_h2_guard_earn(struct sl_h2_guard *g)
 {
-    g->left += EARNED;
+    g->left += EARNED * FRAME;
 }

@@ -16,7 +16,7 @@
 #define SL_H2_GUARD_PER_SECOND 100u /* what time gives back */
 
 struct sl_h2_guard {
-    int64_t left;
+    int64_t left;       /**< in thousandths of a frame */
     uint64_t filled_ms; /**< 0: not begun */
 };
 

@@ -82,6 +82,11 @@ static enum sl_err read_authority(const struct sl_h2_reader *r, struct sl_str te
     return SL_OK;
 }
 
+static bool is_plain_connect(const struct sl_h2_reader *r)
+{
+    return sl_str_eq(r->method, SL_STR("CONNECT")) && r->protocol.n == 0;
+}
+
 /* RFC 9113 section 8.3.1: Host may stand in for :authority, and may not differ from it. */
 static enum sl_err settle_host(const struct sl_h2_reader *r, struct sl_head *head,
                                struct sl_fault *fault)
@@ -90,6 +95,8 @@ static enum sl_err settle_host(const struct sl_h2_reader *r, struct sl_head *hea
     struct sl_authority named = { .port = 0 }, other = { .port = 0 };
     enum sl_err err;
 
+    if (sl_scheme_port(head->scheme) == 0 && !is_plain_connect(r))
+        return sl_fault_set(fault, SL_BAD_TARGET, ":scheme is neither http nor https");
     if (sl_fields_count(&head->fields, SL_FIELD_HOST) > 1)
         return sl_fault_set(fault, SL_BAD_HOST, "more than one Host field");
     err = read_authority(r, r->authority.n == 0 && host != NULL ? host->value : r->authority,
@@ -167,11 +174,9 @@ static enum sl_err settle_method(const struct sl_h2_reader *r, bool ends, struct
 {
     if (!sl_str_eq(head->method, SL_STR("CONNECT")))
         return SL_OK;
-    if (r->protocol.n == 0) {
-        head->is_connect = true;
-        head->target = SL_STR("");
-        return SL_OK;
-    }
+    head->is_connect = is_plain_connect(r);
+    if (head->is_connect)
+        return head->port != 0 ? SL_OK : sl_fault_set(fault, SL_BAD_HOST, "CONNECT wants a port");
     if (!sl_str_ieq(r->protocol, SL_STR("websocket")))
         return sl_fault_set(fault, SL_NOT_IMPLEMENTED, "extended CONNECT for another protocol");
     if (ends)

@@ -60,6 +60,7 @@ enum sl_err sl_h2_server_next(struct sl_h2_server *srv, struct sl_http_stream **
     if (l == NULL)
         return SL_AGAIN;
     s = SL_CONTAINER(l, struct sl_h2_stream, in_incoming);
+    s->is_owned = true;
     *ret_stream = &s->base;
     *ret_fault = s->base.fault;
     return s->base.fault.err;

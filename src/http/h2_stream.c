@@ -51,10 +51,15 @@ static void leave(struct sl_h2_stream *s)
     s->conn = NULL;
 }
 
-/* When both the owner and the library are done. */
+/* Has an owner, or will have. */
+static bool is_wanted(const struct sl_h2_stream *s)
+{
+    return s->is_owned || sl_link_is_in(&s->in_incoming);
+}
+
 static void release(struct sl_h2_stream *s)
 {
-    if (!s->is_abandoned || !s->is_closed)
+    if (is_wanted(s) || !s->is_closed)
         return;
     leave(s);
     sl_loop_defer_free(s->loop, s, stream_free);
@@ -113,11 +118,9 @@ void sl_h2_stream_lost(struct sl_h2_stream *s, const struct sl_fault *why)
 
 void sl_h2_stream_orphan(struct sl_h2_stream *s)
 {
-    if (sl_link_is_in(&s->in_incoming))
-        s->is_abandoned = true;
     s->is_closed = true;
     leave(s);
-    if (s->is_abandoned)
+    if (!s->is_owned)
         sl_loop_defer_free(s->loop, s, stream_free);
 }
 
@@ -126,7 +129,7 @@ void sl_h2_stream_abandon(struct sl_h2_stream *s, uint32_t code)
     struct sl_h2_conn *c = s->conn;
 
     s->base.on_ready = NULL;
-    s->is_abandoned = true;
+    s->is_owned = false;
     if (c == NULL) {
         sl_loop_defer_free(s->loop, s, stream_free);
         return;
@@ -168,7 +171,7 @@ unsigned sl_h2_stream_events(const struct sl_h2_stream *s)
 
 void sl_h2_stream_arm(struct sl_h2_stream *s)
 {
-    if (s->conn != NULL && !s->is_abandoned && sl_h2_stream_events(s) != 0)
+    if (s->conn != NULL && s->is_owned && sl_h2_stream_events(s) != 0)
         sl_h2_conn_ready(s->conn, s);
 }
 
@@ -196,7 +199,7 @@ void sl_h2_stream_trailed(struct sl_h2_stream *s)
 {
     struct sl_fault fault = { 0 };
 
-    if (s->is_abandoned || sl_h2_read_trailers(&s->reader, &s->trailers, &fault) == SL_OK)
+    if (!is_wanted(s) || sl_h2_read_trailers(&s->reader, &s->trailers, &fault) == SL_OK)
         return;
     sl_h2_stream_fail(s, fault.err, fault.text);
     reset(s, NGHTTP2_PROTOCOL_ERROR);
@@ -204,7 +207,7 @@ void sl_h2_stream_trailed(struct sl_h2_stream *s)
 
 void sl_h2_stream_data(struct sl_h2_stream *s, struct sl_str content)
 {
-    if (s->is_abandoned || s->recv == SL_H2_RECV_FAILED)
+    if (!is_wanted(s) || s->recv == SL_H2_RECV_FAILED)
         return;
     if (s->conn->conf.body_bytes != 0 && content.n > s->body_left) {
         sl_h2_stream_fail(s, SL_BODY_TOO_LARGE, "");

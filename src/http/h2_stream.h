@@ -1,10 +1,9 @@
 /* h2_stream.h -- one HTTP/2 stream as an http stream: what both roles share.  Private to
  * http/h2_conn, http/h2_server and http/h2_client.
  *
- * It lives until both its owner has closed it and the library has (is_closed).  Content is kept
- * until the owner takes it, at most the stream's window of it; what the owner gives is kept until
- * the peer's window lets it go, at most a chunk of it.
- * Thread: the loop's.
+ * It lives until the library is done with it (is_closed) and nobody owns it or could come to.
+ * Content is kept until the owner takes it, at most the stream's window of it; what the owner gives
+ * is kept until the peer's window lets it go, at most a chunk of it. Thread: the loop's.
  */
 #ifndef SL_HTTP_H2_STREAM_H
 #define SL_HTTP_H2_STREAM_H
@@ -34,8 +33,8 @@ struct sl_h2_stream {
     int32_t id;              /**< client: -1 before the head was sent */
     struct sl_link in_conn, in_ready, in_incoming;
     unsigned wanted;
-    bool is_abandoned; /**< its owner has closed it, or it never had one */
-    bool is_closed;    /**< the library is done with it */
+    bool is_owned;  /**< handed out, and not closed since */
+    bool is_closed; /**< the library is done with it */
     struct sl_arena arena;
 
     enum sl_h2_recv_state recv;
