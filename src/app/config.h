@@ -57,6 +57,7 @@ struct sl_config_intercept {
 
 struct sl_config_upstream {
     bool verify, preconnect, http2;
+    uint32_t alt_svc;        /**< 0 strip, 1 keep */
     const char *ca_file;     /**< NULL: the system's */
     const char *nameservers; /**< NULL: the system's */
     uint64_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;

@@ -62,6 +62,8 @@ static const struct sl_key keys[] = {
       "idle connections kept by one worker in all" },
     { "upstream.http2", SL_KEY_BOOL, TOP(upstream.http2), "true", .doc =
       "offer HTTP/2 to origins" },
+    { "upstream.alt_svc", SL_KEY_WORD, TOP(upstream.alt_svc), "strip", .words = "strip|keep", .doc =
+      "what becomes of Alt-Svc in responses, which leads clients to HTTP/3 and so past this proxy" },
     { "upstream.preconnect", SL_KEY_BOOL, TOP(upstream.preconnect), "false", .doc =
       "connect while the check is out; DNS and the origin's network then learn the name before the verdict" },
     { "upstream.allow_addresses", SL_KEY_CIDRS, TOP(upstream.allow), "[]", .doc =

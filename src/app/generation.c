@@ -46,6 +46,7 @@ static struct sl_upstream_conf upstream_of(const struct sl_config_upstream *u)
         .verify = u->verify,
         .preconnect = u->preconnect,
         .http2 = u->http2,
+        .keeps_alt_svc = u->alt_svc != 0,
         .connect_timeout_ms = (uint32_t)u->connect_timeout_ms,
         .response_timeout_ms = (uint32_t)u->response_timeout_ms,
         .idle_timeout_ms = (uint32_t)u->idle_timeout_ms,

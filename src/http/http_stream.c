@@ -51,10 +51,15 @@ static enum sl_pump_state finish(struct sl_pump *p)
 
 static enum sl_err fill(struct sl_pump *p)
 {
+    enum sl_err err;
+
     if (p->chunk == NULL)
         p->chunk = sl_chunk_get();
     p->off = p->len = 0;
-    return p->from->ops->recv_body(p->from, p->chunk, SL_CHUNK_SIZE, &p->len);
+    err = p->from->ops->recv_body(p->from, p->chunk, SL_CHUNK_SIZE, &p->len);
+    if (err == SL_OK && p->tap != NULL)
+        p->tap(p->tap_arg, sl_str_make(p->chunk, p->len));
+    return err;
 }
 
 /* SL_OK once the chunk is empty. */

@@ -83,6 +83,8 @@ struct sl_pump {
     const struct sl_fields
         *no_trailers;    /**< names that are not handed on as trailers; NULL: none */
     bool drops_trailers; /**< hands on none at all */
+    void (*tap)(void *arg, struct sl_str bytes); /**< sees what passes, as it comes; NULL: nobody */
+    void *tap_arg;
 };
 
 /** Moves what can be moved, at most SL_PUMP_ROUND bytes so that no connection starves the others;

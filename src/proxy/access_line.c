@@ -159,6 +159,8 @@ static void add_json_upstream(struct sl_buf *out, const struct sl_record *r)
     add_str(out, MEMBER("tls_client"), sl_str_of(r->tls_client));
     add_str(out, MEMBER("tls_upstream"), sl_str_of(r->tls_upstream));
     add_bool(out, MEMBER("opaque"), r->opaque);
+    if (r->close_code != 0)
+        add_number(out, MEMBER("close_code"), r->close_code);
 }
 
 static void add_json_error(struct sl_buf *out, const struct sl_record *r)
@@ -329,6 +331,10 @@ static void add_text_circumstances(struct sl_buf *out, const struct sl_record *r
     }
     if (r->opaque)
         sl_buf_add_str(out, SL_STR(" opaque"));
+    if (r->close_code != 0) {
+        sl_buf_add_str(out, PAIR("close"));
+        sl_buf_add_u64(out, r->close_code);
+    }
     add_pair(out, PAIR("user"), r->user);
     add_pair(out, PAIR("listener"), r->listener);
     if (r->error != SL_OK) {

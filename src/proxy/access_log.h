@@ -41,6 +41,7 @@ struct sl_record {
     const char *tls_client, *tls_upstream; /**< versions, NULL for none */
     struct sl_str decided_by, reason;
     const struct sl_addr *upstream; /**< NULL: none */
+    uint16_t close_code;            /**< of a WebSocket, 0: none */
     bool upstream_reused;
     bool opaque;
     bool hide_query;    /**< of a denied request: the target is cut at '?' */

@@ -13,6 +13,7 @@ void sl_exchange_register(void)
 {
     sl_state_register(&sl_exchange_table);
     sl_account_register();
+    sl_websocket_register();
 }
 
 struct sl_exchange *sl_exchange_start(const struct sl_exchange_conf *conf, sl_exchange_fn *done,
@@ -82,6 +83,10 @@ static void account(struct sl_exchange *x)
                            .error = x->fault.err,
                            .detail = x->fault.text };
 
+    if (x->websocket != NULL) {
+        sl_websocket_account(x->websocket);
+        r.close_code = sl_websocket_close_code(x->websocket);
+    }
     describe_request(x, &r);
     describe_upstream(x, &r);
     sl_account(x->env->conf->access_log, &r, &x->ruling);

@@ -14,6 +14,7 @@
 #include "policy/gate.h"
 #include "proxy/exchange.h"
 #include "proxy/reply.h"
+#include "proxy/websocket.h"
 #include "upstream/pool.h"
 
 enum sl_exchange_state {
@@ -64,6 +65,7 @@ struct sl_exchange {
         edited_down; /* names that the check has edited: no trailers of that name */
     enum sl_pump_state up_state;
     const struct sl_head *response; /* the origin's final head */
+    struct sl_websocket *websocket; /* after a 101; NULL before */
     struct sl_reply reply;
     size_t reply_sent; /* bytes of its body */
 

@@ -93,10 +93,11 @@ void sl_forward_request(const struct sl_client *client, const struct sl_head *re
 
 /* The reply to HEAD announces the length that GET would have, where the origin told it. */
 void sl_forward_response(const struct sl_head *response, const struct sl_head *request,
-                         struct sl_arena *arena, struct sl_head *ret_head)
+                         bool keeps_alt_svc, struct sl_arena *arena, struct sl_head *ret_head)
 {
     copy_head(response, arena, response->status == 101 && is_websocket(request), ret_head);
-    sl_fields_remove_name(&ret_head->fields, SL_STR("alt-svc"));
+    if (!keeps_alt_svc)
+        sl_fields_remove_name(&ret_head->fields, SL_STR("alt-svc"));
     if (sl_str_eq(request->method, SL_STR("HEAD")) && response->status >= 200)
         ret_head->framing = sl_fields_find(&response->fields, SL_FIELD_CONTENT_LENGTH) != NULL
                                 ? SL_FRAMING_LENGTH

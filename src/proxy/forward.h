@@ -24,10 +24,10 @@ enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_
 void sl_forward_request(const struct sl_client *client, const struct sl_head *request,
                         struct sl_arena *arena, struct sl_head *ret_head);
 
-/** The response as the client gets it: end-to-end fields but Alt-Svc, which leads past the proxy,
- * `Via` last. */
+/** The response as the client gets it: end-to-end fields, `Via` last.  Alt-Svc leads past the
+ * proxy, and goes unless @a keeps_alt_svc. */
 void sl_forward_response(const struct sl_head *response, const struct sl_head *request,
-                         struct sl_arena *arena, struct sl_head *ret_head);
+                         bool keeps_alt_svc, struct sl_arena *arena, struct sl_head *ret_head);
 
 /** What is known once the request is. */
 void sl_forward_facts(const struct sl_client *client, const struct sl_head *head,

@@ -43,7 +43,8 @@ struct sl_upstream_conf {
     const char *nameservers; /**< NULL: the system's */
     bool verify;
     bool preconnect;
-    bool http2; /**< offered to origins */
+    bool http2;         /**< offered to origins */
+    bool keeps_alt_svc; /**< responses may say where else the origin is */
     uint32_t connect_timeout_ms, response_timeout_ms, idle_timeout_ms;
     uint32_t max_idle_per_origin, max_idle;
     sl_open_fn *open; /**< in place of names and sockets: tests, embedding programs; NULL: none */

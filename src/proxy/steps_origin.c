@@ -154,7 +154,8 @@ static void pass_interim(struct sl_exchange *x, const struct sl_head *interim)
 {
     struct sl_head head;
 
-    sl_forward_response(interim, x->request, &x->arena, &head);
+    sl_forward_response(interim, x->request, x->env->conf->upstream.keeps_alt_svc, &x->arena,
+                        &head);
     if (x->stream->ops->send_head(x->stream, &head) != SL_OK ||
         x->stream->ops->flush(x->stream) == SL_RESET)
         x->up_state = SL_PUMP_SOURCE_FAILED;
@@ -221,7 +222,8 @@ static void on_response(struct sl_exchange *x, const struct sl_head *response)
         sl_exchange_deny(x);
         return;
     }
-    sl_forward_response(response, x->request, &x->arena, &head);
+    sl_forward_response(response, x->request, x->env->conf->upstream.keeps_alt_svc, &x->arena,
+                        &head);
     for (uint32_t i = 0; i < x->ruling.n_verdicts; i++) {
         sl_edit_apply(&x->ruling.verdicts[i]->response, &head.fields, &x->arena);
         sl_edit_names(&x->ruling.verdicts[i]->response, &x->edited_down, &x->arena);
@@ -235,8 +237,10 @@ static void on_response(struct sl_exchange *x, const struct sl_head *response)
     x->down = (struct sl_pump){ .from = x->lease.stream,
                                 .to = x->stream,
                                 .no_trailers = &x->edited_down };
-    if (x->status == 101)
+    if (x->status == 101) {
         begin_upload(x); /* the request has ended; what comes now is another protocol's */
+        x->websocket = sl_websocket_attach(&x->arena, &x->up, &x->down);
+    }
     sl_exchange_go(x, ST_RELAY);
     sl_exchange_progress(x);
 }

@@ -222,6 +222,20 @@ static void only_websocket_upgrades_go_on(void **state)
     }
 }
 
+static void alt_svc_stays_where_it_may(void **state)
+{
+    struct sl_arena a = { 0 };
+    struct sl_head request = request_of(&a, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "https", false);
+    struct sl_head response =
+        response_of(&a, "HTTP/1.1 200 OK\r\nAlt-Svc: h3\r\nContent-Length: 0\r\n\r\n", &request);
+    struct sl_head forward;
+
+    (void)state;
+    sl_forward_response(&response, &request, true, &a, &forward);
+    assert_fields(&forward.fields, "Alt-Svc: h3\nVia: 1.1 sluice\n");
+    sl_arena_fini(&a);
+}
+
 static void responses_go_back_without_what_leads_past_us(void **state)
 {
     static const struct {
@@ -252,7 +266,7 @@ static void responses_go_back_without_what_leads_past_us(void **state)
                                             "https", false);
         struct sl_head response = response_of(&a, rows[i].response, &request), forward;
 
-        sl_forward_response(&response, &request, &a, &forward);
+        sl_forward_response(&response, &request, false, &a, &forward);
         assert_fields(&forward.fields, rows[i].expected);
         assert_int_equal(forward.status, response.status);
         assert_int_equal(forward.wants_upgrade, response.status == 101);
@@ -310,6 +324,7 @@ int main(void)
         cmocka_unit_test(requests_leave_hop_by_hop_fields_here),
         cmocka_unit_test(only_websocket_upgrades_go_on),
         cmocka_unit_test(responses_go_back_without_what_leads_past_us),
+        cmocka_unit_test(alt_svc_stays_where_it_may),
         cmocka_unit_test(facts_of_a_request),
     };
 

@@ -1,0 +1,100 @@
+/* test_websocket.c -- frames, each conversation also fed byte by byte. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "http/websocket.h"
+
+#define BYTES(lit)                                                                                 \
+    {                                                                                              \
+        "" lit, sizeof(lit) - 1                                                                    \
+    }
+
+static const struct {
+    const char *name;
+    struct sl_str bytes;
+    unsigned messages, pings, code;
+    bool broken;
+} rows[] = {
+    { "text", BYTES("\x81\x02hi"), 1, 0, 0, false },
+    { "empty binary", BYTES("\x82\x00"), 1, 0, 0, false },
+    { "masked", BYTES("\x81\x82\x01\x02\x03\x04\x69\x6b"), 1, 0, 0, false },
+    { "compressed", BYTES("\xc1\x02\x00\x01"), 1, 0, 0, false },
+    { "fragments around a ping", BYTES("\x01\x01\x61\x89\x00\x80\x01\x62"), 1, 1, 0, false },
+    { "pong", BYTES("\x8a\x02hi"), 0, 1, 0, false },
+    { "unfinished", BYTES("\x01\x01\x61"), 0, 0, 0, false },
+    { "half a head", BYTES("\x81"), 0, 0, 0, false },
+    { "close", BYTES("\x88\x02\x03\xe8"), 0, 0, 1000, false },
+    { "close with a reason",
+      BYTES("\x88\x05\x03\xe9"
+            "bye"),
+      0, 0, 1001, false },
+    { "masked close", BYTES("\x88\x82\x01\x02\x03\x04\x02\xea"), 0, 0, 1000, false },
+    { "close without a code", BYTES("\x88\x00"), 0, 0, 1005, false },
+    { "reserved opcode", BYTES("\x83\x00"), 0, 0, 0, true },
+    { "reserved control", BYTES("\x8b\x00"), 0, 0, 0, true },
+    { "fragmented ping", BYTES("\x09\x00"), 0, 0, 0, true },
+    { "long ping", BYTES("\x89\x7e\x00\x80"), 0, 0, 0, true },
+    { "continuation of nothing", BYTES("\x80\x00"), 0, 0, 0, true },
+    { "text inside a text", BYTES("\x01\x00\x81\x00"), 0, 0, 0, true },
+    { "length longer than need be", BYTES("\x82\x7e\x00\x05"), 0, 0, 0, true },
+    { "length of 63 bits and more", BYTES("\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff"), 0, 0, 0,
+      true },
+    { "nothing after what is broken", BYTES("\x83\x00\x81\x00"), 0, 0, 0, true },
+};
+
+static void check(size_t i, const struct sl_ws *ws)
+{
+    if (ws->n_messages != rows[i].messages || ws->n_pings != rows[i].pings ||
+        ws->close_code != rows[i].code || ws->is_broken != rows[i].broken)
+        fail_msg("%s: %llu messages, %llu pings, code %u, %s", rows[i].name,
+                 (unsigned long long)ws->n_messages, (unsigned long long)ws->n_pings,
+                 ws->close_code, ws->is_broken ? "broken" : "sound");
+}
+
+static void follows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(rows); i++) {
+        struct sl_ws whole = { 0 }, trickled = { 0 };
+
+        sl_ws_follow(&whole, rows[i].bytes);
+        check(i, &whole);
+        for (size_t at = 0; at < rows[i].bytes.n; at++)
+            sl_ws_follow(&trickled, sl_str_make(rows[i].bytes.p + at, 1));
+        check(i, &trickled);
+    }
+}
+
+static void long_frames(void **state)
+{
+    static const char head16[] = "\x82\x7e\x40\x00", head64[] = "\x82\x7f\0\0\0\0\0\1\0\0";
+    static char payload[65536];
+    struct sl_ws ws = { 0 };
+
+    (void)state;
+    for (unsigned i = 1; i <= 100; i++) {
+        sl_ws_follow(&ws, sl_str_make(head16, 4));
+        sl_ws_follow(&ws, sl_str_make(payload, 0x4000));
+        sl_ws_follow(&ws, sl_str_make(head64, 10));
+        sl_ws_follow(&ws, sl_str_make(payload, 65535));
+        assert_int_equal(ws.n_messages, 2 * i - 1);
+        sl_ws_follow(&ws, sl_str_make(payload, 1));
+        assert_int_equal(ws.n_messages, 2 * i);
+    }
+    assert_false(ws.is_broken);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(follows),
+        cmocka_unit_test(long_frames),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
