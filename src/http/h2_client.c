@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "http/h2_stream.h"
+#include "http/websocket.h"
 
 /* Interim heads live as long as the exchange, so a peer may not send them for ever. */
 #define INTERIM_MAX 32u
@@ -99,6 +100,26 @@ static void keep_interim(struct sl_h2_stream *s, const struct sl_head *head)
     kept->head = *head;
 }
 
+/* RFC 8441 section 5 backwards: to its owner the handshake is that of RFC 6455. */
+static void read_as_switch(struct sl_h2_stream *s, struct sl_head *head)
+{
+    sl_fields_add(&head->fields, &s->arena, SL_STR("upgrade"), SL_STR("websocket"));
+    sl_fields_set(&head->fields, &s->arena, SL_STR("sec-websocket-accept"),
+                  sl_ws_accept(s->key, &s->arena));
+    head->status = 101;
+    head->wants_upgrade = true;
+    head->framing = SL_FRAMING_RAW;
+}
+
+static void keep_final(struct sl_h2_stream *s, const struct sl_head *head)
+{
+    s->head = *head;
+    if (s->is_held && head->status < 300)
+        read_as_switch(s, &s->head);
+    s->is_held = false;
+    s->recv = SL_H2_RECV_BODY;
+}
+
 static void on_response(struct sl_h2_stream *s, bool ends)
 {
     struct sl_fault fault = { 0 };
@@ -109,8 +130,7 @@ static void on_response(struct sl_h2_stream *s, bool ends)
     } else if (head.status < 200) {
         keep_interim(s, &head);
     } else {
-        s->head = head;
-        s->recv = SL_H2_RECV_BODY;
+        keep_final(s, &head);
     }
     sl_h2_stream_arm(s);
 }
@@ -151,26 +171,78 @@ static enum sl_err call_recv_head(struct sl_http_stream *base, const struct sl_h
     return s->recv == SL_H2_RECV_FAILED ? base->fault.err : SL_AGAIN;
 }
 
-static enum sl_err call_send_head(struct sl_http_stream *base, const struct sl_head *head)
+static enum sl_err submit(struct sl_h2_stream *s, const struct sl_h2_list *list, bool has_body)
 {
-    struct sl_h2_stream *s = sl_h2_stream_of(base);
     nghttp2_data_provider provider = sl_h2_stream_provider(s);
-    bool has_body = head->framing != SL_FRAMING_NONE;
-    struct sl_h2_list list;
-    int32_t id;
+    int32_t id =
+        nghttp2_submit_request(s->conn->ng, NULL, list->v, list->n, has_body ? &provider : NULL, s);
 
-    if (s->is_closed || s->conn == NULL)
-        return base->fault.err != SL_OK ? base->fault.err : SL_RESET;
-    if (s->send != SL_H2_SEND_HEAD || head->wants_upgrade)
-        return sl_fault_set(&base->fault, SL_INTERNAL, "not a head for HTTP/2");
-    s->method = sl_arena_str(&s->arena, head->method);
-    sl_h2_write_request(head, &list);
-    id = nghttp2_submit_request(s->conn->ng, NULL, list.v, list.n, has_body ? &provider : NULL, s);
     if (id < 0)
-        return sl_fault_set(&base->fault, SL_RESET, "%s", nghttp2_strerror(id));
+        return sl_fault_set(&s->base.fault, SL_RESET, "%s", nghttp2_strerror(id));
     s->id = id;
     sl_h2_stream_sending(s, has_body);
     return SL_OK;
+}
+
+/* RFC 8441 section 3: only to a peer that has said it knows. */
+static void submit_extended(struct sl_h2_stream *s)
+{
+    struct sl_h2_list list = s->waiting;
+
+    s->waiting.n = 0;
+    if (nghttp2_session_get_remote_settings(s->conn->ng,
+                                            NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1) {
+        if (submit(s, &list, true) != SL_OK)
+            sl_h2_stream_fail(s, s->base.fault.err, "");
+        return;
+    }
+    s->base.is_refused = s->base.wants_http1 = true;
+    sl_h2_stream_fail(s, SL_UPGRADE_FAILED, "origin has no WebSocket over HTTP/2");
+}
+
+static void on_settings(struct sl_h2_conn *c)
+{
+    SL_LIST_FOREACH_SAFE (it, &c->streams) {
+        struct sl_h2_stream *s = SL_CONTAINER(it, struct sl_h2_stream, in_conn);
+
+        if (s->waiting.n != 0)
+            submit_extended(s);
+    }
+}
+
+static void send_extended(struct sl_h2_stream *s, const struct sl_head *head)
+{
+    const struct sl_field *key = sl_fields_find_name(&head->fields, SL_STR("sec-websocket-key"));
+
+    s->key = key == NULL ? SL_STR("") : sl_arena_str(&s->arena, key->value);
+    s->is_held = true;
+    sl_h2_write_request(head, &s->waiting);
+    if (s->conn->is_settled)
+        submit_extended(s);
+}
+
+static enum sl_err call_send_head(struct sl_http_stream *base, const struct sl_head *head)
+{
+    struct sl_h2_stream *s = sl_h2_stream_of(base);
+    struct sl_h2_list list;
+
+    if (s->is_closed || s->conn == NULL)
+        return base->fault.err != SL_OK ? base->fault.err : SL_RESET;
+    if (s->send != SL_H2_SEND_HEAD || s->waiting.n != 0)
+        return sl_fault_set(&base->fault, SL_INTERNAL, "a second request head");
+    s->method = sl_arena_str(&s->arena, head->method);
+    if (head->wants_upgrade) {
+        send_extended(s, head);
+        return SL_OK;
+    }
+    sl_h2_write_request(head, &list);
+    return submit(s, &list, head->framing != SL_FRAMING_NONE);
+}
+
+/* The handshake has no content; what comes after it has an end of its own. */
+static enum sl_err call_send_end(struct sl_http_stream *base, const struct sl_fields *trailers)
+{
+    return sl_h2_stream_of(base)->is_held ? SL_OK : sl_h2_stream_send_end(base, trailers);
 }
 
 /* What ends by itself needs no word; the library then has closed the stream already. */
@@ -185,7 +257,7 @@ static const struct sl_http_stream_ops call_ops = {
     .trailers = sl_h2_stream_trailers,
     .send_head = call_send_head,
     .send_body = sl_h2_stream_send_body,
-    .send_end = sl_h2_stream_send_end,
+    .send_end = call_send_end,
     .flush = sl_h2_stream_flush,
     .want = sl_h2_stream_want,
     .close = call_close,
@@ -195,4 +267,5 @@ static const struct sl_h2_role role = {
     .ops = NULL, /* nobody opens streams towards us: push is off */
     .on_section = on_section,
     .on_malformed = on_malformed,
+    .on_settings = on_settings,
 };

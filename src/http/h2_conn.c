@@ -145,6 +145,13 @@ static void on_stream_frame(struct sl_h2_conn *c, const nghttp2_frame *frame)
         sl_h2_stream_ended(s);
 }
 
+static void on_settings(struct sl_h2_conn *c)
+{
+    c->is_settled = c->is_changed = true;
+    if (c->conf.role->on_settings != NULL)
+        c->conf.role->on_settings(c);
+}
+
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct sl_h2_conn *c = arg;
@@ -156,7 +163,8 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         on_stream_frame(c, frame);
         break;
     case NGHTTP2_SETTINGS:
-        c->is_settled = c->is_changed = true;
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
+            on_settings(c);
         break;
     case NGHTTP2_GOAWAY:
         if (c->state == SL_H2_OPEN && !c->conf.role->is_server)
@@ -501,6 +509,12 @@ void sl_h2_conn_ready(struct sl_h2_conn *c, struct sl_h2_stream *s)
         sl_task_post_next(c->conf.loop, &c->again);
 }
 
+void sl_h2_conn_changed(struct sl_h2_conn *c)
+{
+    c->is_changed = true;
+    sl_h2_conn_kick(c);
+}
+
 /* Each once: who stays ready is told again when others had their turn. */
 static void tell_ready(struct sl_h2_conn *c)
 {
@@ -552,6 +566,7 @@ static void on_stream_ready(void *arg, unsigned events)
     struct sl_h2_conn *c = arg;
 
     (void)events;
+    c->is_running = true;
     if (c->state == SL_H2_LINGER)
         linger(c);
     else if (c->state < SL_H2_LINGER)
@@ -561,7 +576,8 @@ static void on_stream_ready(void *arg, unsigned events)
 
 void sl_h2_conn_kick(struct sl_h2_conn *c)
 {
-    sl_task_post(c->conf.loop, &c->wake);
+    if (!c->is_running)
+        sl_task_post(c->conf.loop, &c->wake);
 }
 
 void sl_h2_conn_drain(struct sl_h2_conn *c)

@@ -30,6 +30,7 @@ enum sl_h2_conn_state {
     SL_H2_ENDED,  /**< the byte stream is closed, every stream has failed or ended */
 };
 
+struct sl_h2_conn;
 struct sl_h2_stream;
 
 /** What a server and a client do differently. */
@@ -40,6 +41,8 @@ struct sl_h2_role {
     void (*on_section)(struct sl_h2_stream *s, bool ends);
     /** The library refuses the section, and resets the stream. */
     void (*on_malformed)(struct sl_h2_stream *s);
+    /** The peer's settings came; NULL: they are of no interest. */
+    void (*on_settings)(struct sl_h2_conn *c);
 };
 
 struct sl_h2_conn_conf {
@@ -66,7 +69,7 @@ struct sl_h2_conn {
     bool is_settled;              /**< the peer's SETTINGS came */
     bool is_flooded;              /**< the guard has spoken */
     bool is_deaf;                 /**< the peer broke the protocol: what else it sends is dropped */
-    bool is_running;              /**< owners are being told: who becomes ready meanwhile waits */
+    bool is_running;              /**< inside run(), which pushes and tells by itself */
     size_t lingered;              /**< bytes read in SL_H2_LINGER */
     struct sl_fault fault;        /**< why it ended, if for a fault */
     struct sl_task wake, again;   /**< in this turn, in the next */
@@ -86,6 +89,8 @@ void sl_h2_conn_release(struct sl_h2_conn *c);
 
 /** Something was submitted: goes on later in this turn. */
 void sl_h2_conn_kick(struct sl_h2_conn *c);
+/** on_change is due. */
+void sl_h2_conn_changed(struct sl_h2_conn *c);
 /** The owner of @a s is to hear of something. */
 void sl_h2_conn_ready(struct sl_h2_conn *c, struct sl_h2_stream *s);
 /** No new streams: says GOAWAY.  Once the last stream is done the connection ends. */

@@ -276,7 +276,7 @@ static const bool not_copied[SL_FIELD_N] = {
 };
 
 /* Pseudo-fields and Content-Length beside the fields. */
-#define EXTRA_FIELDS 5u
+#define EXTRA_FIELDS 6u
 
 static void put(struct sl_h2_list *list, struct sl_str name, struct sl_str value)
 {
@@ -332,10 +332,20 @@ static struct sl_str authority_of(const struct sl_head *head)
                            (unsigned)head->port);
 }
 
+static void put_method(struct sl_h2_list *list, const struct sl_head *head)
+{
+    if (!head->wants_upgrade) {
+        put(list, SL_STR(":method"), head->method);
+        return;
+    }
+    put(list, SL_STR(":method"), SL_STR("CONNECT"));
+    put(list, SL_STR(":protocol"), SL_STR("websocket"));
+}
+
 void sl_h2_write_request(const struct sl_head *head, struct sl_h2_list *ret_list)
 {
     begin_list(ret_list, &head->fields, head->arena);
-    put(ret_list, SL_STR(":method"), head->method);
+    put_method(ret_list, head);
     put(ret_list, SL_STR(":scheme"), head->scheme);
     put(ret_list, SL_STR(":authority"), authority_of(head));
     put(ret_list, SL_STR(":path"), head->target);

@@ -46,7 +46,8 @@ struct sl_h2_list {
     size_t n;
 };
 
-/** Pseudo-fields from the head's members, Content-Length from its framing, names in lower case. */
+/** Pseudo-fields from the head's members, Content-Length from its framing, names in lower case.  An
+ * upgrade to WebSocket becomes an extended CONNECT (RFC 8441 section 5). */
 void sl_h2_write_request(const struct sl_head *head, struct sl_h2_list *ret_list);
 /** @a bodiless: no content follows whatever the framing says (HEAD, 204, 304), which then tells
  * what the length would be. */

@@ -86,7 +86,7 @@ void sl_h2_server_drain(struct sl_h2_server *srv)
 static void hand_out(struct sl_h2_stream *s)
 {
     sl_list_add(&s->conn->incoming, &s->in_incoming);
-    s->conn->is_changed = true;
+    sl_h2_conn_changed(s->conn);
 }
 
 /* A refused head is answered, and nothing that follows it is kept. */

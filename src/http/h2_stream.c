@@ -47,8 +47,8 @@ static void leave(struct sl_h2_stream *s)
     sl_link_remove(&s->in_incoming);
     c->n_streams--;
     c->extra -= s->window - SL_H2_WINDOW_MIN;
-    c->is_changed = true;
     s->conn = NULL;
+    sl_h2_conn_changed(c);
 }
 
 /* Has an owner, or will have. */
@@ -103,8 +103,8 @@ void sl_h2_stream_closed(struct sl_h2_stream *s, uint32_t code)
     struct sl_fault text;
 
     sl_fault_set(&text, SL_RESET, "stream ended: %s", nghttp2_http2_strerror(code));
-    if (code == NGHTTP2_REFUSED_STREAM)
-        s->base.is_refused = true;
+    s->base.wants_http1 = code == NGHTTP2_HTTP_1_1_REQUIRED;
+    s->base.is_refused = code == NGHTTP2_REFUSED_STREAM || s->base.wants_http1;
     if (s->recv >= SL_H2_RECV_END && s->send == SL_H2_SEND_DONE)
         sl_h2_guard_earn(&s->conn->guard);
     stop(s, error_of(s, code), text.text);

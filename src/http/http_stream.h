@@ -61,8 +61,9 @@ struct sl_http_stream {
     uint64_t n_sent;       /**< bytes of content sent so far */
     bool has_response; /**< client: a byte of a response came; none yet means that a retry is safe
                           where the method allows it */
-    bool is_refused; /**< client: the peer has said that it did nothing with the request, which may
-                        be sent again whatever its method (RFC 9113 section 8.7) */
+    bool is_refused;  /**< client: the peer has said that it did nothing with the request, which may
+                         be sent again whatever its method (RFC 9113 section 8.7) */
+    bool wants_http1; /**< client: and it is to come over HTTP/1.1 then */
 };
 
 /** A pump's step: how far a body could be moved now. */

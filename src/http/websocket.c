@@ -1,6 +1,9 @@
 /* websocket.c -- state: a frame's head (not is_in_payload) -> its payload -> the next head. */
 #include "http/websocket.h"
 
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/encode.h"
 #include "base/mem.h"
 
 enum opcode { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
@@ -139,4 +142,33 @@ void sl_ws_follow(struct sl_ws *ws, struct sl_str bytes)
     while (bytes.n != 0 && !ws->is_broken)
         bytes = sl_str_skip(bytes,
                             ws->is_in_payload ? follow_payload(ws, bytes) : follow_head(ws, bytes));
+}
+
+/* -- the handshake -- */
+
+struct sl_str sl_ws_accept(struct sl_str key, struct sl_arena *a)
+{
+    struct sl_str text =
+        sl_arena_printf(a, "%.*s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", SL_FMT(key));
+    uint8_t digest[SL_SHA1_LEN];
+    struct sl_buf b = { 0 };
+
+    sl_sha1(text, digest);
+    sl_add_base64(&b, sl_str_make(digest, sizeof(digest)));
+    text = sl_arena_str(a, sl_buf_str(&b));
+    sl_buf_fini(&b);
+    return text;
+}
+
+bool sl_ws_is_accepted(const struct sl_fields *request, const struct sl_fields *response,
+                       struct sl_arena *a)
+{
+    const struct sl_field *key = sl_fields_find_name(request, SL_STR("sec-websocket-key"));
+    const struct sl_field *accept = sl_fields_find_name(response, SL_STR("sec-websocket-accept"));
+    const struct sl_field *protocol = sl_fields_find(response, SL_FIELD_UPGRADE);
+
+    if (key == NULL || accept == NULL || protocol == NULL)
+        return false;
+    return sl_str_ieq(protocol->value, SL_STR("websocket")) &&
+           sl_str_eq(accept->value, sl_ws_accept(key->value, a));
 }

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/str.h"
+#include "http/message.h"
 
 #define SL_WS_HEAD_MAX 14u
 
@@ -30,5 +30,11 @@ struct sl_ws {
 };
 
 void sl_ws_follow(struct sl_ws *ws, struct sl_str bytes);
+
+/** What Sec-WebSocket-Accept must say to a Sec-WebSocket-Key (RFC 6455 section 4.2.2). */
+struct sl_str sl_ws_accept(struct sl_str key, struct sl_arena *a);
+/** Whether the fields of a 101 accept the handshake that those of @a request offered. */
+bool sl_ws_is_accepted(const struct sl_fields *request, const struct sl_fields *response,
+                       struct sl_arena *a);
 
 #endif

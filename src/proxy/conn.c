@@ -78,7 +78,7 @@ const struct sl_addr *sl_conn_peer(const struct sl_conn *c)
 }
 
 /* What was asked and answered at the CONNECT was another policy's. */
-static void take_next_env(struct sl_conn *c)
+void sl_conn_take_env(struct sl_conn *c)
 {
     if (c->next_env == NULL)
         return;
@@ -95,7 +95,7 @@ void sl_conn_set_env(struct sl_conn *c, struct sl_env *env)
     c->next_env = sl_env_ref(env);
     if (c->state != ST_READ && c->state != ST_MULTIPLEX)
         return;
-    take_next_env(c);
+    sl_conn_take_env(c);
     if (c->multiplex != NULL)
         sl_multiplex_set_env(c->multiplex, c->env);
 }
@@ -214,7 +214,7 @@ static void st_read(void *self)
     struct sl_fault fault = { 0 };
     enum sl_err err;
 
-    take_next_env(c);
+    sl_conn_take_env(c);
     if (c->is_draining && c->has_served && sl_h1_server_is_idle(c->server)) {
         sl_conn_go(c, ST_ENDED);
         return;

@@ -83,6 +83,8 @@ extern const struct sl_state_table sl_conn_table;
 /** Advances as far as it goes; the connection may be gone afterwards. */
 void sl_conn_run(struct sl_conn *c);
 void sl_conn_go(struct sl_conn *c, enum sl_conn_state to);
+/** A reload's environment, if there is one, is what counts from now on. */
+void sl_conn_take_env(struct sl_conn *c);
 /** Ends the connection @a ms from now, unless c->timer is stopped or armed anew. */
 void sl_conn_arm(struct sl_conn *c, uint32_t ms);
 

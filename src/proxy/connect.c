@@ -432,6 +432,7 @@ static void on_multiplexed(void *arg)
 
 static void serve_streams(struct sl_conn *c, struct sl_stream *stream)
 {
+    sl_conn_take_env(c);
     c->multiplex =
         sl_multiplex_start(&(struct sl_multiplex_conf){ .env = c->env,
                                                         .client = &c->client,
@@ -440,7 +441,6 @@ static void serve_streams(struct sl_conn *c, struct sl_stream *stream)
                            on_multiplexed, c);
     sl_buf_fini(&c->preface);
     sl_conn_go(c, ST_MULTIPLEX);
-    sl_conn_set_env(c, c->next_env != NULL ? c->next_env : c->env);
     if (c->is_draining)
         sl_multiplex_drain(c->multiplex);
 }

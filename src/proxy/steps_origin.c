@@ -7,13 +7,13 @@
 
 static sl_acquire_fn on_acquired;
 
-/* An upgrade is HTTP/1's; without TLS there is nothing to agree on, and the client knows. */
+/* Without TLS there is nothing to agree on, and the client knows. */
 static enum sl_http_choice http_for(const struct sl_exchange *x)
 {
     enum sl_override o = x->decision.rule->http2;
     bool is_on = o == SL_INHERIT ? x->env->conf->upstream.http2 : o == SL_FORCE_ON;
 
-    if (!is_on || x->forward.wants_upgrade)
+    if (!is_on)
         return SL_HTTP_1;
     if (x->origin.tls)
         return SL_HTTP_ANY;
@@ -139,6 +139,8 @@ static void lost_upstream(struct sl_exchange *x, enum sl_err err)
 {
     if (may_retry(x)) {
         x->is_retry = true;
+        if (x->lease.stream->wants_http1)
+            x->origin.http = SL_HTTP_1;
         sl_pump_fini(&x->up);
         sl_http_stream_close(&x->lease.stream);
         sl_exchange_go(x, ST_ACQUIRE);
@@ -208,13 +210,22 @@ static bool is_response_denied(struct sl_exchange *x)
     return true;
 }
 
+/* To a client of HTTP/2 a 2xx would open the tunnel that the origin has not opened, and the key was
+ * ours to verify. */
+static bool is_switch(struct sl_exchange *x)
+{
+    if (x->response->status != 101)
+        return x->response->status / 100 != 2;
+    return sl_ws_is_accepted(&x->forward.fields, &x->response->fields, &x->arena);
+}
+
 static void on_response(struct sl_exchange *x, const struct sl_head *response)
 {
     struct sl_head head;
 
     x->response = response;
-    if (x->request->is_extended && response->status / 100 == 2) {
-        sl_exchange_fail_with(x, SL_UPGRADE_FAILED, "origin did not switch protocols");
+    if (x->request->is_extended && !is_switch(x)) {
+        sl_exchange_fail_with(x, SL_UPGRADE_FAILED, "origin did not switch to WebSocket");
         return;
     }
     pin_if_authenticated(x);

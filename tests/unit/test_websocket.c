@@ -89,11 +89,43 @@ static void long_frames(void **state)
     assert_false(ws.is_broken);
 }
 
+static void handshakes(void **state)
+{
+    static const struct {
+        const char *key, *accept, *protocol;
+        bool ok;
+    } rows[] = {
+        { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "websocket", true },
+        { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "WebSocket", true },
+        { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "h2c", false },
+        { "dGhlIHNhbXBsZSBub25jZQ==", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "websocket", false },
+        { "dGhlIHNhbXBsZSBub25jZQ==", NULL, "websocket", false },
+        { NULL, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "websocket", false },
+        { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", NULL, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(rows); i++) {
+        struct sl_arena a = { 0 };
+        struct sl_fields request = { 0 }, response = { 0 };
+
+        if (rows[i].key != NULL)
+            sl_fields_add(&request, &a, SL_STR("Sec-WebSocket-Key"), sl_str_of(rows[i].key));
+        if (rows[i].accept != NULL)
+            sl_fields_add(&response, &a, SL_STR("Sec-WebSocket-Accept"), sl_str_of(rows[i].accept));
+        if (rows[i].protocol != NULL)
+            sl_fields_add(&response, &a, SL_STR("Upgrade"), sl_str_of(rows[i].protocol));
+        assert_int_equal(sl_ws_is_accepted(&request, &response, &a), rows[i].ok);
+        sl_arena_fini(&a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(follows),
         cmocka_unit_test(long_frames),
+        cmocka_unit_test(handshakes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
