@@ -94,7 +94,7 @@ static void handshakes(void **state)
     static const struct {
         const char *key, *accept, *protocol;
         bool ok;
-    } rows[] = {
+    } offers[] = {
         { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "websocket", true },
         { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "WebSocket", true },
         { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "h2c", false },
@@ -105,17 +105,18 @@ static void handshakes(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < SL_LEN(rows); i++) {
+    for (size_t i = 0; i < SL_LEN(offers); i++) {
         struct sl_arena a = { 0 };
         struct sl_fields request = { 0 }, response = { 0 };
 
-        if (rows[i].key != NULL)
-            sl_fields_add(&request, &a, SL_STR("Sec-WebSocket-Key"), sl_str_of(rows[i].key));
-        if (rows[i].accept != NULL)
-            sl_fields_add(&response, &a, SL_STR("Sec-WebSocket-Accept"), sl_str_of(rows[i].accept));
-        if (rows[i].protocol != NULL)
-            sl_fields_add(&response, &a, SL_STR("Upgrade"), sl_str_of(rows[i].protocol));
-        assert_int_equal(sl_ws_is_accepted(&request, &response, &a), rows[i].ok);
+        if (offers[i].key != NULL)
+            sl_fields_add(&request, &a, SL_STR("Sec-WebSocket-Key"), sl_str_of(offers[i].key));
+        if (offers[i].accept != NULL)
+            sl_fields_add(&response, &a, SL_STR("Sec-WebSocket-Accept"),
+                          sl_str_of(offers[i].accept));
+        if (offers[i].protocol != NULL)
+            sl_fields_add(&response, &a, SL_STR("Upgrade"), sl_str_of(offers[i].protocol));
+        assert_int_equal(sl_ws_is_accepted(&request, &response, &a), offers[i].ok);
         sl_arena_fini(&a);
     }
 }
