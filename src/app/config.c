@@ -61,7 +61,15 @@ static enum sl_err read_file(const char *path, struct sl_buf *out, struct sl_yam
     return err;
 }
 
-/* NULL when there is none.  A file that is there but cannot be read is not passed over. */
+/* Only a name that nothing bears is passed over: a file out of reach may say `default: deny`. */
+static bool is_there(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+/* NULL when there is none. */
 static const char *find_file(const struct sl_config_source *source)
 {
     static const char *const places[] = { "sluice.yaml", "/etc/sluice/sluice.yaml" };
@@ -72,7 +80,7 @@ static const char *find_file(const struct sl_config_source *source)
     if (from_env != NULL && from_env[0] != '\0')
         return from_env;
     for (size_t i = 0; i < SL_LEN(places); i++)
-        if (access(places[i], F_OK) == 0)
+        if (is_there(places[i]))
             return places[i];
     return NULL;
 }

@@ -218,6 +218,25 @@ def test_where_the_configuration_is_looked_for(cwd_cli, tmp_path):
                                        SLUICE_CONFIG="other.yaml").stderr
 
 
+@pytest.mark.parametrize("leads_to", ["nowhere.yaml", "sluice.yaml"])
+def test_a_configuration_out_of_reach_is_not_passed_over(cwd_cli, tmp_path, leads_to):
+    (tmp_path / "sluice.yaml").symlink_to(leads_to)
+    done = cwd_cli("check-config")
+    assert done.returncode == 78 and "sluice.yaml: " in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user's place")
+def test_a_configuration_in_a_closed_directory_is_not_passed_over(binary, tmp_path):
+    (tmp_path / "sluice.yaml").write_text("default: deny\n")
+    tmp_path.chmod(0o700)
+    copy = os.open(binary, os.O_RDONLY)
+    done = subprocess.run([f"/proc/self/fd/{copy}", "check-config"], cwd=tmp_path, user=65534,
+                          group=65534, extra_groups=[], pass_fds=[copy], capture_output=True,
+                          text=True, env={"HOME": "/nonexistent"})
+    os.close(copy)
+    assert done.returncode == 78 and "sluice.yaml: Permission denied" in done.stderr
+
+
 @pytest.mark.smoke
 def test_run_needs_no_file(binary, tmp_path):
     """And says what to try."""
