@@ -1,8 +1,9 @@
 /* cmd_explain.c -- `sluice explain URL`: the proxy's decisions about one request, without its
  * origin.
  *
- * First what the CONNECT of an https request meets, then the request itself, each rule with what it
- * came to. Checks are asked as the proxy would, over a gate and a loop of this command's own.
+ * First what the CONNECT and the ClientHello of an https request meet, then the request itself,
+ * each rule with what it came to. Checks are asked as the proxy would, over a gate and a loop of
+ * this command's own.  What passes for an address is put to the guard, as the connection would be.
  */
 #include <unistd.h>
 
@@ -18,8 +19,10 @@
 #include "io/resolve.h"
 #include "policy/gate.h"
 #include "tls/tls_context.h"
+#include "upstream/guard.h"
 
 #define DNS_ENTRIES 100u
+#define ALPN_OFFERED SL_STR("h2,http/1.1") /* as browsers and curl do */
 
 struct explain {
     const struct sl_options *options;
@@ -89,10 +92,22 @@ static void learn_connect(struct explain *e)
     learn(e, known, SL_LEN(known));
 }
 
+/* Empty outside TLS; an address is not sent as SNI (RFC 6066 section 3). */
+static void learn_hello(struct explain *e)
+{
+    static const enum sl_fact known[] = { SL_FACT_SNI, SL_FACT_ALPN };
+
+    if (is_secure(e) && !e->uri.authority.is_ip)
+        e->facts.sni = e->uri.authority.host;
+    if (is_secure(e))
+        e->facts.alpn = ALPN_OFFERED;
+    learn(e, known, SL_LEN(known));
+}
+
 static void learn_request(struct explain *e)
 {
-    static const enum sl_fact known[] = { SL_FACT_SCHEME, SL_FACT_SNI,    SL_FACT_ALPN,
-                                          SL_FACT_METHOD, SL_FACT_TARGET, SL_FACT_HEADERS };
+    static const enum sl_fact known[] = { SL_FACT_SCHEME, SL_FACT_METHOD, SL_FACT_TARGET,
+                                          SL_FACT_HEADERS };
     const char *method = e->options->method;
 
     e->head = (struct sl_head){ .arena = &e->arena,
@@ -106,10 +121,6 @@ static void learn_request(struct explain *e)
                                 .keep_alive = true };
     add_headers(e);
     e->facts.scheme = e->uri.scheme;
-    if (is_secure(e) && !e->uri.authority.is_ip)
-        e->facts.sni = e->uri.authority.host;
-    if (is_secure(e))
-        e->facts.alpn = SL_STR("http/1.1");
     e->facts.method = e->head.method;
     e->facts.fields = &e->head.fields;
     sl_target_split(e->uri.target, &e->facts.path, &e->facts.query);
@@ -221,34 +232,90 @@ static void write_verdict(struct explain *e, const char *verdict, const struct s
     sl_buf_add_char(&e->out, '\n');
 }
 
-/* -- the two stages -- */
+static struct sl_guard *make_guard(const struct sl_config *c)
+{
+    struct sl_addr own[SL_CONFIG_MAX_LISTENERS + 1];
+    size_t n = 0;
 
-/* True when that was all: tunnelled, refused, or denied by a check asked at the CONNECT. */
+    for (uint32_t i = 0; i < c->n_listeners; i++)
+        own[n++] = c->listeners[i].address;
+    if (c->admin.len != 0)
+        own[n++] = c->admin;
+    return sl_guard_new(&(struct sl_guard_conf){
+        .allow = c->upstream.allow.v, .n_allow = c->upstream.allow.n, .own = own, .n_own = n });
+}
+
+/* Of a name it is not said: what it resolves to is not asked for. */
+static void write_guard(struct explain *e)
+{
+    struct sl_guard *guard;
+    struct sl_addr addr;
+
+    if (!sl_addr_parse_ip(e->facts.host, &addr))
+        return;
+    sl_addr_set_port(&addr, e->facts.port);
+    guard = make_guard(e->config);
+    sl_buf_addf(&e->out, "address guard: %s\n",
+                sl_guard_check(guard, &addr) == SL_OK ? "lets it through"
+                                                      : "refuses to connect, 403");
+    sl_guard_free(&guard);
+}
+
+static void pass(struct explain *e, const char *verdict, const struct sl_rule *rule)
+{
+    write_verdict(e, verdict, rule);
+    write_guard(e);
+}
+
+/* -- the stages; true: that was all -- */
+
+static bool is_settled(const struct sl_decision *d, enum sl_action action)
+{
+    return d->decided != SL_DECIDED_UNKNOWN && d->rule->action == action;
+}
+
+/* Denied by a check that is asked at the CONNECT. */
+static bool is_turned_away(struct explain *e, const struct sl_decision *d, bool *ret_was_asked)
+{
+    if (!is_settled(d, SL_ACTION_CHECK) || !sl_gate_has_phase(e->gate, d->rule, SL_PHASE_CONNECT))
+        return false;
+    *ret_was_asked = true;
+    return !ask(e, d->rule, 1u << SL_PHASE_CONNECT);
+}
+
 static bool explain_connect(struct explain *e, bool *ret_was_asked)
 {
     struct sl_decision d = sl_gate_rule(e->gate, &e->facts, SL_STAGE_EARLY);
-    enum sl_action action = d.rule->action;
 
     sl_buf_addf(&e->out, "CONNECT %.*s:%u\n", SL_FMT(e->facts.host), e->facts.port);
     write_rules(e, &d);
-    if (d.decided != SL_DECIDED_UNKNOWN &&
-        (action == SL_ACTION_TUNNEL || action == SL_ACTION_REFUSE)) {
-        write_verdict(e, sl_action_name(action), d.rule);
+    if (is_settled(&d, SL_ACTION_TUNNEL))
+        pass(e, "tunnel", d.rule);
+    else if (is_settled(&d, SL_ACTION_REFUSE))
+        write_verdict(e, "refuse", d.rule);
+    else if (is_turned_away(e, &d, ret_was_asked))
+        write_verdict(e, "deny", d.rule);
+    else
+        return false;
+    return true;
+}
+
+static bool explain_hello(struct explain *e)
+{
+    struct sl_decision d = sl_gate_rule(e->gate, &e->facts, SL_STAGE_EARLY);
+
+    sl_buf_addf(&e->out, "ClientHello, server name %s%.*s, protocols %.*s\n",
+                e->facts.sni.n > 0 ? "" : "none", SL_FMT(e->facts.sni), SL_FMT(e->facts.alpn));
+    write_rules(e, &d);
+    if (is_settled(&d, SL_ACTION_TUNNEL)) {
+        pass(e, "tunnel", d.rule);
         return true;
-    }
-    if (d.decided != SL_DECIDED_UNKNOWN && action == SL_ACTION_CHECK &&
-        sl_gate_has_phase(e->gate, d.rule, SL_PHASE_CONNECT)) {
-        *ret_was_asked = true;
-        if (!ask(e, d.rule, 1u << SL_PHASE_CONNECT)) {
-            write_verdict(e, "deny", d.rule);
-            return true;
-        }
     }
     sl_buf_add_str(&e->out, SL_STR("  TLS is opened; the request decides\n"));
     return false;
 }
 
-static const char *outcome_of(struct explain *e, const struct sl_rule *rule, bool was_asked)
+static bool does_pass(struct explain *e, const struct sl_rule *rule, bool was_asked)
 {
     uint32_t phases = 1u << SL_PHASE_REQUEST;
 
@@ -256,36 +323,38 @@ static const char *outcome_of(struct explain *e, const struct sl_rule *rule, boo
         phases |= 1u << SL_PHASE_CONNECT;
     switch (rule->action) {
     case SL_ACTION_CHECK:
-        return ask(e, rule, phases) ? "allow" : "deny";
+        return ask(e, rule, phases);
     case SL_ACTION_ALLOW:
     case SL_ACTION_TUNNEL:
-        return "allow";
+        return true;
     case SL_ACTION_DENY:
     case SL_ACTION_REFUSE:
         break;
     }
-    return "deny";
+    return false;
 }
 
 static void explain_request(struct explain *e, bool was_asked)
 {
     struct sl_decision d = sl_gate_rule(e->gate, &e->facts, SL_STAGE_REQUEST);
-    const char *outcome;
 
     sl_buf_addf(&e->out, "%.*s %s\n", SL_FMT(e->head.method), e->options->url);
     write_rules(e, &d);
-    outcome = outcome_of(e, d.rule, was_asked);
-    write_verdict(e, outcome, d.rule);
+    if (does_pass(e, d.rule, was_asked))
+        pass(e, "allow", d.rule);
+    else
+        write_verdict(e, "deny", d.rule);
 }
 
 static void explain(struct explain *e)
 {
-    bool was_asked = false, is_done = false;
+    bool was_asked = false;
 
     learn_connect(e);
-    if (is_secure(e))
-        is_done = explain_connect(e, &was_asked);
-    if (is_done)
+    if (is_secure(e) && explain_connect(e, &was_asked))
+        return;
+    learn_hello(e);
+    if (is_secure(e) && explain_hello(e))
         return;
     learn_request(e);
     explain_request(e, was_asked);

@@ -196,6 +196,24 @@ def test_explain_asks_the_check(cli, tmp_path, check, dns, host):
     assert not dns.heard_of(host)
 
 
+@pytest.mark.parametrize("condition", ["sni .site.test", "alpn h2"])
+def test_explain_hears_the_client_hello(cli, host, condition):
+    """As the proxy does: a rule that only the ClientHello can settle may still tunnel."""
+    done = cli("explain", f"https://{host}/", "--set",
+               "rules=[{when: %s, do: tunnel, name: the-one}]" % condition)
+    assert "verdict: tunnel, by the-one" in done.stdout and "GET" not in done.stdout
+
+
+@pytest.mark.parametrize("url, allowed, word", [
+    ("http://10.0.0.1/", "[]", "refuses"), ("https://[fd00::1]:8443/", "[]", "refuses"),
+    ("http://10.0.0.1/", "[10.0.0.0/8]", "lets it through"),
+    ("http://127.0.0.1:9901/", "[127.0.0.0/8]", "refuses"), ("http://name.test/", "[]", None)])
+def test_explain_says_what_the_guard_says_of_an_address(cli, url, allowed, word):
+    done = cli("explain", url, "--set", f"upstream.allow_addresses={allowed}")
+    assert "verdict: allow" in done.stdout
+    assert f"address guard: {word}" in done.stdout if word else "guard" not in done.stdout
+
+
 # -- finding its files ---------------------------------------------------------------------------
 
 
