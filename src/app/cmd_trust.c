@@ -2,6 +2,7 @@
  * it.
  *
  * The file there is named after the certificate's fingerprint, so that another authority's stays.
+ * update-ca-certificates(8) wants one certificate a file: that in which trust ends.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -73,7 +74,7 @@ static int write_certificate(const struct sl_ca *ca, const char *path)
 {
     struct sl_buf pem = { 0 };
     struct sl_fault fault = { 0 };
-    enum sl_err err = sl_ca_export(ca, SL_CA_PEM, &pem, &fault);
+    enum sl_err err = sl_ca_export(ca, SL_CA_ANCHOR_PEM, &pem, &fault);
     int fd = err == SL_OK ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
     int status = SL_EXIT_OK;
 

@@ -54,7 +54,7 @@ static const struct flag flags[] = {
     { "force", 0, NULL, FLAG_SWITCH, AT(ca.force), ON(CA_INIT),
       "replace an authority that exists; its files are kept as .bak" },
     { "format", 0, "FORMAT", FLAG_TEXT, AT(format_text), ON(CA_EXPORT),
-      "pem (default), der or p12; the certificate only, never the key" },
+      "pem (default, with its chain), der or p12; never the key" },
     { "output", 'o', "FILE", FLAG_TEXT, AT(output), ON(CA_EXPORT),
       "write there, not to stdout" },
     { "method", 0, "METHOD", FLAG_TEXT, AT(method), ON(EXPLAIN), "GET when not named" },

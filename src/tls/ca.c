@@ -409,15 +409,33 @@ static bool write_p12(BIO *bio, X509 *cert)
     return ok;
 }
 
-static bool write_cert(BIO *bio, X509 *cert, enum sl_ca_format format)
+/* What trust ends in.  A file without its root has but the authority to offer. */
+static X509 *anchor_of(const struct sl_ca *ca)
+{
+    X509 *last = ca->certs[ca->n_certs - 1];
+
+    return X509_self_signed(last, 0) == 1 ? last : ca->certs[0];
+}
+
+static bool write_chain(BIO *bio, const struct sl_ca *ca)
+{
+    for (size_t i = 0; i < ca->n_certs; i++)
+        if (PEM_write_bio_X509(bio, ca->certs[i]) != 1)
+            return false;
+    return true;
+}
+
+static bool write_certs(BIO *bio, const struct sl_ca *ca, enum sl_ca_format format)
 {
     switch (format) {
     case SL_CA_PEM:
-        return PEM_write_bio_X509(bio, cert) == 1;
+        return write_chain(bio, ca);
     case SL_CA_DER:
-        return i2d_X509_bio(bio, cert) == 1;
+        return i2d_X509_bio(bio, anchor_of(ca)) == 1;
     case SL_CA_P12:
-        return write_p12(bio, cert);
+        return write_p12(bio, anchor_of(ca));
+    case SL_CA_ANCHOR_PEM:
+        return PEM_write_bio_X509(bio, anchor_of(ca)) == 1;
     }
     return false;
 }
@@ -437,7 +455,7 @@ enum sl_err sl_ca_export(const struct sl_ca *ca, enum sl_ca_format format, struc
     BIO *bio = BIO_new(BIO_s_mem());
     enum sl_err err = SL_OK;
 
-    if (bio == NULL || !write_cert(bio, ca->certs[0], format))
+    if (bio == NULL || !write_certs(bio, ca, format))
         err = sl_crypto_fault_set(fault, SL_INTERNAL, "exporting the CA certificate");
     else
         add_bio(out, bio);

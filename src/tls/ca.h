@@ -55,8 +55,10 @@ int64_t sl_ca_not_after(const struct sl_ca *ca);        /**< seconds since the e
 /** Signs a leaf's certificate in place. */
 enum sl_err sl_ca_sign(struct sl_ca *ca, X509 *leaf, struct sl_fault *fault) SL_MUST_USE;
 
-enum sl_ca_format { SL_CA_PEM, SL_CA_DER, SL_CA_P12 };
-/** The certificate alone, never the key, in @a format. */
+/** PEM is the certificate with its chain.  The others hold one certificate: the root where the
+ * chain ends in it, since clients trust nothing less, else the CA's own. */
+enum sl_ca_format { SL_CA_PEM, SL_CA_DER, SL_CA_P12, SL_CA_ANCHOR_PEM };
+/** Never the key. */
 enum sl_err sl_ca_export(const struct sl_ca *ca, enum sl_ca_format format, struct sl_buf *out,
                          struct sl_fault *fault) SL_MUST_USE;
 /** Subject, key, validity, SHA-256 fingerprint, one "name: value" a line. */

@@ -355,7 +355,31 @@ static void test_refused_certificates(void **state)
     assert_refused(cert_path, "");
 }
 
-/* An intermediate is sent, its root is not; a stranger in its place is refused. */
+static void assert_exports(const struct sl_ca *ca, size_t n_pem, const X509 *anchor)
+{
+    struct sl_buf pem = { 0 }, der = { 0 };
+    struct sl_fault fault = { 0 };
+    const unsigned char *p;
+    const char *at;
+    X509 *cert;
+    size_t n = 0;
+
+    assert_int_equal(sl_ca_export(ca, SL_CA_PEM, &pem, &fault), SL_OK);
+    sl_buf_add_char(&pem, 0);
+    for (at = pem.p; (at = strstr(at, "BEGIN CERTIFICATE")) != NULL; at++)
+        n++;
+    assert_int_equal(n, n_pem);
+    assert_int_equal(sl_ca_export(ca, SL_CA_DER, &der, &fault), SL_OK);
+    p = (const unsigned char *)sl_buf_str(&der).p;
+    cert = d2i_X509(NULL, &p, (long)der.len);
+    assert_int_equal(X509_cmp(cert, anchor), 0);
+    X509_free(cert);
+    sl_buf_fini(&pem);
+    sl_buf_fini(&der);
+}
+
+/* An intermediate is sent, its root is not but is what to trust; a stranger in its place is
+ * refused. */
 static void test_chain(void **state)
 {
     static const struct made ca_made = { "critical,CA:TRUE", "keyCertSign", -1, 9, "P-521" };
@@ -374,6 +398,11 @@ static void test_chain(void **state)
     ca = load();
     assert_int_equal(sl_ca_chain_len(ca), 1);
     assert_int_equal(X509_cmp(sl_ca_chain_at(ca, 0), certs[0]), 0);
+    assert_exports(ca, 2, certs[1]);
+    sl_ca_unref(&ca);
+    write_pair(key, certs, 1);
+    ca = load();
+    assert_exports(ca, 1, certs[0]);
     sl_ca_unref(&ca);
     write_pair(root_key, (X509 *const[]){ certs[1], certs[0] }, 2);
     assert_refused(cert_path, "did not issue");
