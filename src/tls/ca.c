@@ -214,43 +214,61 @@ static int64_t seconds_of(const ASN1_TIME *t)
     return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
-static enum sl_err check_validity(struct sl_ca *ca, const struct source *src)
+static enum sl_err check_validity(X509 *cert, const char *name, struct sl_fault *fault)
 {
+    int64_t not_before = seconds_of(X509_get0_notBefore(cert));
+    int64_t not_after = seconds_of(X509_get0_notAfter(cert));
     int64_t now = (int64_t)time(NULL);
     char day[28];
 
-    ca->not_before = seconds_of(X509_get0_notBefore(ca->certs[0]));
-    ca->not_after = seconds_of(X509_get0_notAfter(ca->certs[0]));
-    if (ca->not_after <= now) {
-        sl_clock_iso8601((uint64_t)ca->not_after * 1000000, day);
-        return sl_fault_set(src->fault, SL_CONFIG,
-                            "%s: expired on %.10s; replace it with `sluice ca init --force`",
-                            src->cert_path, day);
+    if (not_after <= now) {
+        sl_clock_iso8601((uint64_t)not_after * 1000000, day);
+        return sl_fault_set(fault, SL_CONFIG,
+                            "%s: expired on %.10s; replace it with `sluice ca init --force`", name,
+                            day);
     }
-    if (ca->not_before > now) {
-        sl_clock_iso8601((uint64_t)ca->not_before * 1000000, day);
-        return sl_fault_set(src->fault, SL_CONFIG,
-                            "%s: not valid before %.10s; check the clock or the certificate",
-                            src->cert_path, day);
+    if (not_before > now) {
+        sl_clock_iso8601((uint64_t)not_before * 1000000, day);
+        return sl_fault_set(fault, SL_CONFIG,
+                            "%s: not valid before %.10s; check the clock or the certificate", name,
+                            day);
     }
     return SL_OK;
 }
 
-static enum sl_err check_authority(struct sl_ca *ca, const struct source *src)
+static enum sl_err check_authority(X509 *cert, const char *name, struct sl_fault *fault)
 {
-    uint32_t flags = X509_get_extension_flags(ca->certs[0]);
+    uint32_t flags = X509_get_extension_flags(cert);
 
     if ((flags & EXFLAG_INVALID) != 0)
-        return sl_fault_set(src->fault, SL_CONFIG, "%s: has malformed extensions", src->cert_path);
+        return sl_fault_set(fault, SL_CONFIG, "%s: has malformed extensions", name);
     if ((flags & EXFLAG_BCONS) == 0 || (flags & EXFLAG_CA) == 0)
-        return sl_fault_set(src->fault, SL_CONFIG,
-                            "%s: not a CA certificate (basicConstraints lacks CA:TRUE)",
-                            src->cert_path);
-    if ((X509_get_key_usage(ca->certs[0]) & KU_KEY_CERT_SIGN) == 0)
-        return sl_fault_set(src->fault, SL_CONFIG,
-                            "%s: may not sign certificates (keyUsage lacks keyCertSign)",
-                            src->cert_path);
+        return sl_fault_set(fault, SL_CONFIG,
+                            "%s: not a CA certificate (basicConstraints lacks CA:TRUE)", name);
+    if ((X509_get_key_usage(cert) & KU_KEY_CERT_SIGN) == 0)
+        return sl_fault_set(fault, SL_CONFIG,
+                            "%s: may not sign certificates (keyUsage lacks keyCertSign)", name);
     return SL_OK;
+}
+
+/* Clients look at the whole chain, so one parent that is not right makes every leaf invalid. */
+static enum sl_err check_certs(struct sl_ca *ca, const struct source *src)
+{
+    struct sl_buf name = { 0 };
+    enum sl_err err = SL_OK;
+
+    for (size_t i = 0; i < ca->n_certs && err == SL_OK; i++) {
+        sl_buf_reset(&name);
+        sl_buf_addf(&name, i == 0 ? "%s" : "%s: certificate %zu", src->cert_path, i + 1);
+        sl_buf_add_char(&name, 0);
+        err = check_authority(ca->certs[i], sl_buf_str(&name).p, src->fault);
+        if (err == SL_OK)
+            err = check_validity(ca->certs[i], sl_buf_str(&name).p, src->fault);
+    }
+    sl_buf_fini(&name);
+    ca->not_before = seconds_of(X509_get0_notBefore(ca->certs[0]));
+    ca->not_after = seconds_of(X509_get0_notAfter(ca->certs[0]));
+    return err;
 }
 
 static const EVP_MD *digest_for_curve(EVP_PKEY *key)
@@ -292,15 +310,46 @@ static bool is_issuer(X509 *issuer, X509 *cert)
            X509_verify(cert, X509_get0_pubkey(issuer)) == 1;
 }
 
+static bool is_self_issued(X509 *cert)
+{
+    return (X509_get_extension_flags(cert) & EXFLAG_SI) != 0;
+}
+
+/* RFC 5280 section 4.2.1.9: how many authorities may stand below certs[at], self-issued ones not
+ * counted. */
+static bool may_stand_above(const struct sl_ca *ca, size_t at)
+{
+    long allowed = X509_get_pathlen(ca->certs[at]);
+    long n_below = 0;
+
+    for (size_t i = 0; i < at; i++)
+        if (!is_self_issued(ca->certs[i]))
+            n_below++;
+    return allowed < 0 || n_below <= allowed;
+}
+
+static enum sl_err check_link(const struct sl_ca *ca, size_t at, const struct source *src)
+{
+    if (!is_issuer(ca->certs[at], ca->certs[at - 1])) {
+        ERR_clear_error();
+        return sl_fault_set(src->fault, SL_CONFIG,
+                            "%s: certificate %zu did not issue the one before it", src->cert_path,
+                            at + 1);
+    }
+    if (!may_stand_above(ca, at))
+        return sl_fault_set(src->fault, SL_CONFIG,
+                            "%s: certificate %zu allows fewer authorities below it (pathlen)",
+                            src->cert_path, at + 1);
+    return SL_OK;
+}
+
 static enum sl_err check_chain(struct sl_ca *ca, const struct source *src)
 {
     for (size_t i = 0; i < ca->n_certs; i++) {
-        if (i > 0 && !is_issuer(ca->certs[i], ca->certs[i - 1])) {
-            ERR_clear_error();
-            return sl_fault_set(src->fault, SL_CONFIG,
-                                "%s: certificate %zu did not issue the one before it",
-                                src->cert_path, i + 1);
-        }
+        enum sl_err err = i > 0 ? check_link(ca, i, src) : SL_OK;
+
+        if (err != SL_OK)
+            return err;
         /* Clients have the root; sending it costs 1.5 KB a handshake. */
         if (X509_self_signed(ca->certs[i], 0) != 1)
             ca->sent[ca->n_sent++] = ca->certs[i];
@@ -320,7 +369,7 @@ enum sl_err sl_ca_load(const char *cert_path, const char *key_path, struct sl_ca
                        struct sl_fault *fault)
 {
     static enum sl_err (*const steps[])(struct sl_ca *, const struct source *) = {
-        read_certs, read_key, check_authority, check_validity, check_key, check_chain, make_signer,
+        read_certs, read_key, check_certs, check_key, check_chain, make_signer,
     };
     const struct source src = { .cert_path = cert_path, .key_path = key_path, .fault = fault };
     struct sl_ca *ca = sl_zalloc(sizeof(*ca));

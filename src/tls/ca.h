@@ -37,9 +37,10 @@ enum sl_err sl_ca_create(const char *cert_path, const char *key_path,
 
 /** Loads and checks.  @a cert_path holds the CA's certificate first, then its chain towards the
  * root, if any. Each of these is SL_CONFIG with one line that says what, where, what to do: file
- * missing, key readable by group or others, key encrypted, not PEM, certificate expired or not yet
- * valid, not a CA (basicConstraints, keyUsage), key of another certificate, key type other than RSA
- * >= 2048 or EC P-256/P-384/P-521. */
+ * missing, key readable by group or others, key encrypted, not PEM, a certificate expired or not
+ * yet valid or not a CA (basicConstraints with its pathlen, keyUsage), one that did not issue the
+ * one before it, key of another certificate, key type other than RSA >= 2048 or EC
+ * P-256/P-384/P-521. */
 enum sl_err sl_ca_load(const char *cert_path, const char *key_path, struct sl_ca **ret_ca,
                        struct sl_fault *fault) SL_MUST_USE;
 

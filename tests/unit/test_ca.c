@@ -412,6 +412,42 @@ static void test_chain(void **state)
     EVP_PKEY_free(root_key);
 }
 
+/* Each parent is one that clients would refuse. */
+static void test_refused_parents(void **state)
+{
+    static const struct made sub_made = { "critical,CA:TRUE", "keyCertSign", -1, 9, "P-256" };
+    static const struct {
+        struct made made;
+        const char *hint;
+    } rows[] = {
+        { { "critical,CA:TRUE", "keyCertSign", -2, -1, "P-256" }, "certificate 2: expired on" },
+        { { "critical,CA:TRUE", "keyCertSign", 1, 2, "P-256" }, "certificate 2: not valid before" },
+        { { "critical,CA:FALSE", NULL, -1, 2, "P-256" }, "certificate 2: not a CA" },
+        { { "critical,CA:TRUE,pathlen:0", "keyCertSign", -1, 2, "P-256" }, "pathlen" },
+    };
+    EVP_PKEY *key = EVP_EC_gen("P-256"), *root_key = EVP_EC_gen("P-256");
+
+    (void)state;
+    create(SL_CA_ECDSA_P256);
+    for (size_t i = 0; i < SL_LEN(rows); i++) {
+        X509 *certs[2] = { make_cert(&sub_made, key, "sub"),
+                           make_cert(&rows[i].made, root_key, "root") };
+
+        for (size_t j = 0; j < 2; j++) {
+            X509_NAME *root_name = X509_get_subject_name(certs[1]);
+
+            assert_int_equal(X509_set_issuer_name(certs[j], root_name), 1);
+            assert_true(X509_sign(certs[j], root_key, EVP_sha256()) > 0);
+        }
+        write_pair(key, certs, 2);
+        assert_refused(cert_path, rows[i].hint);
+        X509_free(certs[0]);
+        X509_free(certs[1]);
+    }
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(root_key);
+}
+
 static void test_export(void **state)
 {
     struct sl_buf pem = { 0 }, der = { 0 }, p12 = { 0 };
@@ -474,6 +510,7 @@ int main(void)
         CASE(test_refused_key_files),
         CASE(test_refused_certificates),
         CASE(test_chain),
+        CASE(test_refused_parents),
         CASE(test_export),
         CASE(test_describe),
     };
