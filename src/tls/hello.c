@@ -1,4 +1,4 @@
-/* hello.c -- records -> one handshake message -> fields -> the four extensions that matter.
+/* hello.c -- records -> one handshake message -> fields -> the five extensions that matter.
  *
  * Invariants: nothing is allocated before the message is whole, so that a client that trickles
  * bytes costs no memory; every read goes through a cut_* function, which alone moves a slice and
@@ -24,6 +24,7 @@
 
 enum extension {
     EXT_SERVER_NAME = 0,
+    EXT_SUPPORTED_GROUPS = 10,
     EXT_SIGNATURE_ALGORITHMS = 13,
     EXT_ALPN = 16,
     EXT_SUPPORTED_VERSIONS = 43,
@@ -33,10 +34,11 @@ enum extension {
 struct facts {
     struct sl_str ciphers;
     struct sl_str sni;
+    struct sl_str groups;
     struct sl_str sigalgs;
     struct sl_str versions;
     struct sl_str alpn; /* the list as sent, checked */
-    bool has_sni, has_sigalgs, has_versions, has_alpn;
+    bool has_sni, has_groups, has_sigalgs, has_versions, has_alpn;
 };
 
 static bool cut_bytes(struct sl_str *in, size_t n, struct sl_str *ret)
@@ -210,6 +212,8 @@ static bool read_extension(uint32_t type, struct sl_str body, struct facts *f)
         return read_sni(body, f);
     if (type == EXT_ALPN)
         return read_alpn(body, f);
+    if (type == EXT_SUPPORTED_GROUPS)
+        return read_u16_list(body, 2, &f->has_groups, &f->groups);
     if (type == EXT_SIGNATURE_ALGORITHMS)
         return read_u16_list(body, 2, &f->has_sigalgs, &f->sigalgs);
     if (type == EXT_SUPPORTED_VERSIONS)
@@ -270,11 +274,14 @@ static bool has_ecdsa_cipher(struct sl_str list)
     return false;
 }
 
+/* Up to TLS 1.2 the groups speak of the certificate's curve too (RFC 8422 section 5.1.1). */
 static bool offers_ecdsa(const struct facts *f, bool tls13)
 {
     if (f->has_sigalgs && !has_u16(f->sigalgs, 0x0403))
         return false;
-    return tls13 || has_ecdsa_cipher(f->ciphers);
+    if (tls13)
+        return true;
+    return has_ecdsa_cipher(f->ciphers) && (!f->has_groups || has_u16(f->groups, 0x0017));
 }
 
 static struct sl_str join_alpn(struct sl_str list, struct sl_arena *a)

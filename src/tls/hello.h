@@ -21,7 +21,8 @@ struct sl_hello {
     struct sl_str sni;  /**< as sent, in the arena; empty when there was none */
     struct sl_str alpn; /**< protocols joined by ",", in the arena; empty when there were none */
     bool offers_ecdsa;  /**< can be shown a P-256 leaf: has ecdsa_secp256r1_sha256 among its
-                           signature  algorithms, if it sent any, and TLS 1.3 or an ECDSA cipher */
+                           signature algorithms, if it sent any, and TLS 1.3 or an ECDSA cipher
+                           with P-256 among its groups, if it sent any */
     bool offers_tls13;
 };
 

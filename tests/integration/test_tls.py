@@ -126,6 +126,14 @@ def test_a_client_that_knows_only_rsa_gets_rsa(proxy, host):
     assert "Server public key is 2048 bit" in done
 
 
+def test_a_client_without_the_leafs_curve_gets_rsa(proxy, host):
+    """Up to TLS 1.2 its groups speak of certificates too."""
+    done = openssl("s_client", "-proxy", f"127.0.0.1:{proxy.port}", "-connect", f"{host}:443",
+                   "-servername", host, "-tls1_2", "-groups", "X25519", "-CAfile", proxy.ca)
+    assert "Verify return code: 0 (ok)" in done
+    assert "Server public key is 2048 bit" in done
+
+
 def test_an_elliptic_leaf_does_not_change_for_an_rsa_client(proxy, tunnel, host):
     before = serial_of(tunnel(proxy, host, 443))
     openssl("s_client", "-proxy", f"127.0.0.1:{proxy.port}", "-connect", f"{host}:443",

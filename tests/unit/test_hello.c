@@ -21,6 +21,8 @@
     "example.com"
 #define EXT_SIGALGS "\x00\x0d\x00\x06\x00\x04\x08\x04\x04\x03"
 #define EXT_SIGALGS_RSA "\x00\x0d\x00\x06\x00\x04\x08\x04\x04\x01"
+#define EXT_GROUPS "\x00\x0a\x00\x06\x00\x04\x00\x1d\x00\x17"
+#define EXT_GROUPS_X25519 "\x00\x0a\x00\x04\x00\x02\x00\x1d"
 #define EXT_ALPN "\x00\x10\x00\x0e\x00\x0c\x02h2\x08http/1.1"
 #define EXT_TLS13 "\x00\x2b\x00\x07\x06\x1a\x1a\x03\x04\x03\x03"
 #define EXT_TLS12 "\x00\x2b\x00\x03\x02\x03\x03"
@@ -114,6 +116,9 @@ static void test_fields(void **state)
         { LIT(CIPHER_ECDSA), LIT(EXT_SIGALGS_RSA), "", "", false, false },
         { LIT(CIPHER_ECDSA), LIT(EXT_SNI), "example.com", "", true, false },
         { LIT(CIPHER_RSA), LIT(EXT_SNI), "example.com", "", false, false },
+        { LIT(CIPHER_ECDSA), LIT(EXT_SIGALGS EXT_GROUPS), "", "", true, false },
+        { LIT(CIPHER_ECDSA), LIT(EXT_SIGALGS EXT_GROUPS_X25519), "", "", false, false },
+        { LIT("\x13\x01"), LIT(EXT_SIGALGS EXT_GROUPS_X25519 EXT_TLS13), "", "", true, true },
         { LIT(CIPHER_RSA), LIT(""), "", "", false, false },
     };
 
