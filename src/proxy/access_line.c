@@ -31,10 +31,18 @@ static void add_second(struct sl_buf *out, uint64_t us)
     sl_buf_add(out, text, SECOND_LEN);
 }
 
+/* What could not be read as a URL stands here as it was sent, perhaps with a password in it. */
+static bool is_understood(struct sl_str target)
+{
+    return sl_str_has_prefix(target, SL_STR("/")) || sl_str_eq(target, SL_STR("*"));
+}
+
 static struct sl_str shown_target(const struct sl_record *r)
 {
     struct sl_str path, query;
 
+    if (!is_understood(r->target))
+        return SL_STR("");
     if (!r->hide_query)
         return r->target;
     sl_target_split(r->target, &path, &query);

@@ -144,6 +144,19 @@ def test_garbage_instead_of_http_to_the_proxy(proxy, connect):
         assert client.is_closed()
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("line", [b"GET http://ann:s3cret@{host}/ HTTP/1.1",
+                                  b"CONNECT ann:s3cret@{host}:443 HTTP/1.1"])
+def test_credentials_in_a_url_are_refused_and_not_logged(sluice, connect, host, line, form):
+    proxy = sluice({"log": {"format": form}})
+    client = connect(proxy)
+    client.send((line + b"\r\nHost: {host}\r\n\r\n").replace(b"{host}", host.encode()))
+    assert client.read().status == 400
+    assert proxy.stop() == 0
+    said = proxy.access.read_text()
+    assert "bad_target" in said and "s3cret" not in said + proxy.stderr
+
+
 def test_a_malformed_hello_ends_the_connection(proxy, connect, dns, host):
     for hello in (b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", b"\x16\x03\x01\xff\xff" + b"\0" * 100,
                   b"\x16\x03\x01\x00\x05\x01\xff\xff\xff\x00" + b"\x16\x03\x01\x40\x00" * 4):

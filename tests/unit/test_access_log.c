@@ -126,11 +126,11 @@ static json_t *parse_line(const struct sl_record *r)
 static void json_survives_any_bytes(void **state)
 {
     struct sl_record r = whole_record();
-    char bytes[256];
+    char bytes[257] = "/";
 
     (void)state;
-    for (size_t i = 0; i < sizeof(bytes); i++)
-        bytes[i] = (char)i;
+    for (size_t i = 0; i < 256; i++)
+        bytes[i + 1] = (char)i;
     r.target = r.host = r.user = r.method = r.reason = sl_str_make(bytes, sizeof(bytes));
     json_t *doc = parse_line(&r);
 
@@ -175,6 +175,27 @@ static void query_of_a_denied_request_is_cut(void **state)
     assert_non_null(strstr(b.p, "\"target\":\"/a\""));
     assert_non_null(strstr(b.p, "https://example.com/a "));
     sl_buf_fini(&b);
+}
+
+/* As it stands where a request was refused before its target was understood. */
+static void target_that_is_no_path_is_not_shown(void **state)
+{
+    static const char *const targets[] = { "http://ann:secret@example.com/", "ann:secret@a:443" };
+    struct sl_record r = whole_record();
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(targets); i++) {
+        struct sl_buf b = { 0 };
+
+        r.target = sl_str_of(targets[i]);
+        sl_access_line_json(&b, &r);
+        sl_access_line_text(&b, &r);
+        sl_buf_add_char(&b, '\0');
+        assert_null(strstr(b.p, "secret"));
+        assert_non_null(strstr(b.p, "\"target\":null"));
+        assert_non_null(strstr(b.p, " https://example.com "));
+        sl_buf_fini(&b);
+    }
 }
 
 static void text_is_for_eyes(void **state)
@@ -601,6 +622,7 @@ int main(void)
         cmocka_unit_test(json_survives_any_bytes),
         cmocka_unit_test(json_detail_comes_with_an_error_only),
         cmocka_unit_test(query_of_a_denied_request_is_cut),
+        cmocka_unit_test(target_that_is_no_path_is_not_shown),
         cmocka_unit_test(text_is_for_eyes),
         cmocka_unit_test(text_urls),
         cmocka_unit_test(durations_have_fitting_units),
