@@ -8,6 +8,7 @@
 #include "app/options.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/access_log.h"
 #include "proxy/snapshot.h"
 #include "tls/ca.h"
 
@@ -41,6 +42,17 @@ static enum sl_err check_upstream_ca(const struct sl_config *config, struct sl_f
     return err;
 }
 
+static enum sl_err check_files(const struct sl_options *o, struct sl_config *config,
+                               struct sl_fault *fault)
+{
+    struct sl_access_log_conf log = sl_generation_access_log(config);
+    enum sl_err err = check_authority(o, config, fault);
+
+    if (err == SL_OK)
+        err = check_upstream_ca(config, fault);
+    return err != SL_OK ? err : sl_access_log_check(&log, fault);
+}
+
 int sl_cmd_check_config(const struct sl_options *o)
 {
     struct sl_yaml_error error;
@@ -50,7 +62,7 @@ int sl_cmd_check_config(const struct sl_options *o)
 
     if (sl_config_load(&o->config, &config, &error) != SL_OK)
         return sl_cmd_failed(SL_CONFIG, error.text);
-    if (check_authority(o, config, &fault) != SL_OK || check_upstream_ca(config, &fault) != SL_OK)
+    if (check_files(o, config, &fault) != SL_OK)
         status = sl_cmd_failed(SL_CONFIG, fault.text);
     else
         sl_log(SL_LOG_INFO, "%s is right",

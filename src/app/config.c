@@ -234,6 +234,46 @@ static enum sl_err graft_set(struct loader *l, const char *set)
 
 /* -- all together -- */
 
+/* Where a listener's address stands; what the admin address has by default stands nowhere. */
+static struct sl_yaml_mark mark_of(const struct loader *l, uint32_t index)
+{
+    bool is_admin = index == l->config->n_listeners;
+    const struct sl_yaml_node *parent =
+        sl_yaml_find(l->root, is_admin ? SL_STR("admin") : SL_STR("listeners"));
+    const struct sl_yaml_node *address = NULL;
+
+    if (parent != NULL && !is_admin)
+        parent = sl_yaml_at(parent, index);
+    if (parent != NULL)
+        address = sl_yaml_find(parent, SL_STR("address"));
+    return address != NULL ? address->at : l->root->at;
+}
+
+static const struct sl_addr *socket_at(const struct sl_config *c, uint32_t index)
+{
+    return index < c->n_listeners ? &c->listeners[index].address : &c->admin;
+}
+
+/* Listeners, then the admin address: each port is one socket's. */
+static enum sl_err check_sockets(const struct loader *l)
+{
+    const struct sl_config *c = l->config;
+    uint32_t n = c->n_listeners + (c->admin.len != 0);
+    char text[SL_ADDR_TEXT];
+
+    for (uint32_t i = 1; i < n; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            if (!sl_addr_collides(socket_at(c, i), socket_at(c, j)))
+                continue;
+            sl_addr_text(socket_at(c, j), text);
+            return sl_yaml_fail(l->error, mark_of(l, i), "%s: %s is taken by listeners[%u]",
+                                i < c->n_listeners ? "listeners[].address" : "admin.address", text,
+                                j);
+        }
+    }
+    return SL_OK;
+}
+
 static enum sl_err check_whole(struct loader *l)
 {
     const struct sl_config *c = l->config;
@@ -245,7 +285,7 @@ static enum sl_err check_whole(struct loader *l)
         return sl_yaml_fail(l->error, at, "listeners: at least one is needed");
     if ((c->ca_certificate == NULL) != (c->ca_key == NULL))
         return sl_yaml_fail(l->error, at, "ca: certificate and key go together, only one is named");
-    return SL_OK;
+    return check_sockets(l);
 }
 
 static enum sl_err build(struct loader *l, const struct sl_config_source *flags)

@@ -227,3 +227,20 @@ bool sl_addr_eq(const struct sl_addr *a, const struct sl_addr *b)
                memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, 16) == 0;
     return family(a) == AF_UNSPEC || is_same_unix(a, b);
 }
+
+bool sl_addr_is_wildcard(const struct sl_addr *a)
+{
+    return (a->sa.sa_family == AF_INET && a->v4.sin_addr.s_addr == htonl(INADDR_ANY)) ||
+           (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr));
+}
+
+bool sl_addr_collides(const struct sl_addr *a, const struct sl_addr *b)
+{
+    if (a->sa.sa_family != b->sa.sa_family)
+        return false;
+    if (a->sa.sa_family == AF_UNIX)
+        return sl_addr_eq(a, b);
+    if (sl_addr_port(a) == 0 || sl_addr_port(a) != sl_addr_port(b))
+        return false;
+    return sl_addr_is_wildcard(a) || sl_addr_is_wildcard(b) || sl_addr_eq(a, b);
+}

@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -247,6 +249,11 @@ static int start_writer(struct sl_access_log *log)
 /* -- opening ------------------------------------------------------------------------------------
  */
 
+static bool is_file(const char *path)
+{
+    return strcmp(path, "off") != 0 && strcmp(path, "stdout") != 0 && strcmp(path, "stderr") != 0;
+}
+
 static enum sl_err open_sink(const char *path, int *ret_fd, struct sl_fault *fault)
 {
     char room[64];
@@ -431,4 +438,35 @@ enum sl_err sl_access_log_configure(struct sl_access_log *log,
     post_switch(log, fd);
     pthread_mutex_unlock(&log->lock);
     return SL_OK;
+}
+
+/* -- a look beforehand --------------------------------------------------------------------------
+ */
+
+/* 0, or the errno that opening would end with. */
+static int look_at(const char *path)
+{
+    struct stat st;
+    char *dir = sl_str_dup(sl_str_of(path));
+    int rc;
+
+    if (stat(path, &st) == 0)
+        rc = S_ISDIR(st.st_mode) ? EISDIR : access(path, W_OK) == 0 ? 0 : errno;
+    else if (errno == ENOENT)
+        rc = access(dirname(dir), W_OK | X_OK) == 0 ? 0 : errno;
+    else
+        rc = errno;
+    sl_free(dir);
+    return rc;
+}
+
+enum sl_err sl_access_log_check(const struct sl_access_log_conf *conf, struct sl_fault *fault)
+{
+    char room[64];
+    int rc = is_file(conf->path) ? look_at(conf->path) : 0;
+
+    if (rc == 0)
+        return SL_OK;
+    return sl_fault_set(fault, SL_CONFIG, "access log %s: %s", conf->path,
+                        strerror_r(rc, room, sizeof(room)));
 }

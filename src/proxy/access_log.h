@@ -52,6 +52,9 @@ struct sl_record {
 /** SL_CONFIG when the file cannot be opened. */
 enum sl_err sl_access_log_new(const struct sl_access_log_conf *conf, struct sl_access_log **ret_log,
                               struct sl_fault *fault) SL_MUST_USE;
+/** Whether that could be done, as far as can be told without making the file. */
+enum sl_err sl_access_log_check(const struct sl_access_log_conf *conf,
+                                struct sl_fault *fault) SL_MUST_USE;
 /** Writes out what waits, for 2 s at most. */
 void sl_access_log_free(struct sl_access_log **log);
 

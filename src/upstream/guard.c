@@ -128,12 +128,6 @@ static bool is_machine(const struct sl_guard *g, const struct sl_addr *a)
     return false;
 }
 
-static bool is_wildcard(const struct sl_addr *a)
-{
-    return (a->sa.sa_family == AF_INET && a->v4.sin_addr.s_addr == htonl(INADDR_ANY)) ||
-           (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr));
-}
-
 /* ISATAP (RFC 5214 section 6.1): any prefix, then 0:5efe or 200:5efe, then an IPv4 address. */
 static bool is_isatap(const struct sl_addr *a)
 {
@@ -151,7 +145,7 @@ static bool is_local(const struct sl_guard *g, const struct sl_addr *a)
     struct sl_cidr loopback;
     bool ok = sl_cidr_parse(SL_STR("127.0.0.0/8"), &loopback);
 
-    return (ok && sl_cidr_has(&loopback, a)) || is_wildcard(a) || is_machine(g, a);
+    return (ok && sl_cidr_has(&loopback, a)) || sl_addr_is_wildcard(a) || is_machine(g, a);
 }
 
 static bool is_own(const struct sl_guard *g, const struct sl_addr *a)
@@ -161,7 +155,8 @@ static bool is_own(const struct sl_guard *g, const struct sl_addr *a)
 
         if (sl_addr_port(&own) != sl_addr_port(a) || own.sa.sa_family == AF_UNIX)
             continue;
-        if (same_ip(*a, own) || is_wildcard(a) || (is_wildcard(&own) && is_local(g, a)))
+        if (same_ip(*a, own) || sl_addr_is_wildcard(a) ||
+            (sl_addr_is_wildcard(&own) && is_local(g, a)))
             return true;
     }
     return false;

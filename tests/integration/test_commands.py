@@ -94,6 +94,21 @@ def test_a_right_file_is_exit_0(cli, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("path", ["nowhere/log", "", "file/log"])
+def test_a_log_that_could_not_be_opened_is_exit_78(cli, tmp_path, path):
+    (tmp_path / "file").touch()
+    arguments = ["--state-dir", tmp_path / "s", "--set", f"log.access={tmp_path / path}", "--set",
+                 "admin.address=off", "--listen", "127.0.0.1:0"]
+    for done in (cli("check-config", *arguments), cli("run", *arguments)):
+        assert done.returncode == 78 and f"access log {tmp_path / path}: " in done.stderr
+
+
+def test_check_config_opens_no_log(cli, tmp_path):
+    path = tmp_path / "log"
+    assert cli("check-config", "--set", f"log.access={path}").returncode == 0
+    assert not path.exists()
+
+
 def test_settings_of_the_command_line_rule(sluice, origin, tunnel, host):
     proxy = sluice({"default": "allow"}, "--set", "default=deny")
     assert tunnel(proxy, host, origin.port).get("/").status == 403
