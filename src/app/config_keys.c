@@ -55,7 +55,7 @@ static const struct sl_key keys[] = {
     { "upstream.response_timeout", SL_KEY_DURATION, TOP(upstream.response_timeout_ms), "60s", 0, DAY, .doc =
       "until the first byte of the response's head; 0: none" },
     { "upstream.idle_timeout", SL_KEY_DURATION, TOP(upstream.idle_timeout_ms), "60s", 1, DAY, .doc =
-      "how long an idle connection is kept, and a body may stand still" },
+      "how long an idle connection is kept" },
     { "upstream.pool.max_idle_per_origin", SL_KEY_NUMBER, TOP(upstream.max_idle_per_origin), "64", 0, 100000, .doc =
       "idle connections kept for one origin by one worker" },
     { "upstream.pool.max_idle", SL_KEY_NUMBER, TOP(upstream.max_idle), "1024", 0, 1000000, .doc =
