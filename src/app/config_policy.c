@@ -155,6 +155,15 @@ static enum sl_err find_class(struct maker *m, const struct sl_yaml_node *node, 
                         node->key.p);
 }
 
+static enum sl_err check_new(struct maker *m, const struct sl_yaml_node *map,
+                             const struct sl_yaml_node *node)
+{
+    if (sl_yaml_find(map, node->key) == node)
+        return SL_OK;
+    return sl_yaml_fail(m->error, node->key_at, "\"checks[].on_error.%s\" stands here twice",
+                        node->key.p);
+}
+
 /* Zero is deny, so a class that the map leaves out denies. */
 static enum sl_err make_check_on_error(struct maker *m, uint32_t index)
 {
@@ -171,6 +180,8 @@ static enum sl_err make_check_on_error(struct maker *m, uint32_t index)
     }
     for (const struct sl_yaml_node *n = node->first; n != NULL && err == SL_OK; n = n->next) {
         err = find_class(m, n, &class);
+        if (err == SL_OK)
+            err = check_new(m, node, n);
         if (err == SL_OK)
             err = parse_on_error(m, n, &on_error[class]);
     }

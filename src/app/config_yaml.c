@@ -55,12 +55,17 @@ static enum sl_err next_event(struct builder *b, yaml_event_t *event)
     return yaml_parser_parse(&b->parser, event) == 1 ? SL_OK : syntax_failed(b);
 }
 
-static enum sl_err check_tag(struct builder *b, const yaml_event_t *event, const yaml_char_t *tag)
+/* An anchor that nothing refers to would be harmless, but whoever writes one means to. */
+static enum sl_err check_properties(struct builder *b, const yaml_event_t *event,
+                                    const yaml_char_t *tag, const yaml_char_t *anchor)
 {
-    if (tag == NULL)
-        return SL_OK;
-    return sl_yaml_fail(b->error, mark_of(b, &event->start_mark), "tags (%.60s) are not supported",
-                        (const char *)tag);
+    if (tag != NULL)
+        return sl_yaml_fail(b->error, mark_of(b, &event->start_mark),
+                            "tags (%.60s) are not supported", (const char *)tag);
+    if (anchor != NULL)
+        return sl_yaml_fail(b->error, mark_of(b, &event->start_mark),
+                            "anchors (&%.60s) are not supported", (const char *)anchor);
+    return SL_OK;
 }
 
 static enum sl_yaml_style style_of(yaml_scalar_style_t style)
@@ -83,7 +88,7 @@ static enum sl_err build_scalar(struct builder *b, const yaml_event_t *event,
     node->style = style_of(event->data.scalar.style);
     if (sl_str_find(value, '\0') != value.n)
         return sl_yaml_fail(b->error, node->at, "a value must not contain a NUL");
-    return check_tag(b, event, event->data.scalar.tag);
+    return check_properties(b, event, event->data.scalar.tag, event->data.scalar.anchor);
 }
 
 static enum sl_err build_list(struct builder *b, struct sl_yaml_node *list, uint32_t depth)
@@ -173,12 +178,14 @@ static enum sl_err build_kind(struct builder *b, yaml_event_t *event, uint32_t d
         return build_scalar(b, event, node);
     if (event->type == YAML_SEQUENCE_START_EVENT) {
         node->kind = SL_YAML_LIST;
-        err = check_tag(b, event, event->data.sequence_start.tag);
+        err = check_properties(b, event, event->data.sequence_start.tag,
+                               event->data.sequence_start.anchor);
         return err != SL_OK ? err : build_list(b, node, depth);
     }
     if (event->type == YAML_MAPPING_START_EVENT) {
         node->kind = SL_YAML_MAP;
-        err = check_tag(b, event, event->data.mapping_start.tag);
+        err = check_properties(b, event, event->data.mapping_start.tag,
+                               event->data.mapping_start.anchor);
         return err != SL_OK ? err : build_map(b, node, depth);
     }
     return sl_yaml_fail(b->error, node->at, "aliases (*name) are not supported");

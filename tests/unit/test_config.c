@@ -316,6 +316,8 @@ static const struct {
       "f.yaml:1:38: checks[].body_overflow is not supported by this version" },
     { "checks: [{name: a, url: 'http://h/', on_error: open}]",
       "f.yaml:1:48: checks[].on_error: one of deny|allow|stale expected" },
+    { "checks: [{name: a, url: 'http://h/', on_error: {connect: allow, connect: deny}}]",
+      "f.yaml:1:65: \"checks[].on_error.connect\" stands here twice" },
     { "checks: [{name: a, url: 'http://h/', on_error: {timeot: deny}}]",
       "f.yaml:1:49: unknown key \"checks[].on_error.timeot\"; there are connect, timeout, overload "
       "and bad_reply" },
@@ -334,7 +336,10 @@ static const struct {
     { "rules: [{do: deny, status: 200}]", "f.yaml:1:28: rules[].status: 400 to 599 expected" },
     { "rules: [{do: deny, when: [any]}]", "f.yaml:1:26: rules[].when: an expression expected" },
     /* YAML */
-    { "a: &x 1\nb: *x\n", "f.yaml:2:4: aliases (*name) are not supported" },
+    { "a: &x 1\n", "f.yaml:1:4: anchors (&x) are not supported" },
+    { "a: &x [1]\n", "f.yaml:1:4: anchors (&x) are not supported" },
+    { "a: &x {b: 1}\n", "f.yaml:1:4: anchors (&x) are not supported" },
+    { "b: *x\n", "f.yaml:1:4: aliases (*name) are not supported" },
     { "<<: {a: 1}", "f.yaml:1:1: merge keys (<<) are not supported" },
     { "a: !!int 1", "f.yaml:1:4: tags (tag:yaml.org,2002:int) are not supported" },
     { "? [a]\n: b", "f.yaml:1:3: nested more than 32 deep, or a key that is no name" },
