@@ -342,6 +342,8 @@ static enum sl_err settle(struct parser *p)
     o->config.n_sets = o->sets.n;
     o->config.listens = o->listens.v;
     o->config.n_listens = o->listens.n;
+    if (o->state_dir != NULL && o->state_dir[0] == '\0')
+        return sl_fault_set(p->fault, SL_CONFIG, "--state-dir: a directory expected");
     if (p->command != NULL)
         o->command = p->command->command;
     if (o->wants_version)

@@ -144,6 +144,7 @@ static const struct {
     { "sluice ca init --days 1e3", "--days: 1 to 7300 expected" },
     { "sluice ca init --name=", "--name: 1 to 64 bytes expected" },
     { "sluice ca export --format jks", "--format: pem, der or p12 expected" },
+    { "sluice run --state-dir=", "--state-dir: a directory expected" },
     { "sluice explain", "sluice explain: which URL?" },
     { "sluice explain a b", "b: nothing more expected here" },
     { "sluice explain a --client x", "--client: an address such as 10.0.0.7 expected" },
