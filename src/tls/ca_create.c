@@ -210,19 +210,28 @@ static enum sl_err file_fault(struct sl_fault *fault, const char *path)
     return SL_CONFIG;
 }
 
-static enum sl_err make_dirs(const char *path, struct sl_fault *fault)
+/* The last directory has @a mode, those above it are their owner's alone.  An error counts only
+ * when no directory below it is there; the first of them is what is to be mended. */
+static enum sl_err make_dirs(const char *path, mode_t mode, struct sl_fault *fault)
 {
     char dir[PATH_MAX];
+    size_t failed_at = 0;
     int failed = 0;
 
     for (size_t i = 1; path[i] != 0 && i < sizeof(dir); i++) {
         if (path[i] != '/')
             continue;
         (void)snprintf(dir, sizeof(dir), "%.*s", (int)i, path);
-        failed = mkdir(dir, 0700) == 0 || errno == EEXIST ? 0 : errno;
+        if (mkdir(dir, strchr(path + i + 1, '/') == NULL ? mode : 0700) == 0 || errno == EEXIST) {
+            failed = 0;
+        } else if (failed == 0) {
+            failed = errno;
+            failed_at = i;
+        }
     }
     if (failed == 0)
         return SL_OK;
+    (void)snprintf(dir, sizeof(dir), "%.*s", (int)failed_at, path);
     errno = failed;
     return file_fault(fault, dir);
 }
@@ -383,9 +392,9 @@ enum sl_err sl_ca_create(const char *cert_path, const char *key_path,
     if (err == SL_OK && !conf->force)
         err = check_free(cert_path, key_path, fault);
     if (err == SL_OK)
-        err = make_dirs(cert_path, fault);
+        err = make_dirs(cert_path, 0755, fault);
     if (err == SL_OK)
-        err = make_dirs(key_path, fault);
+        err = make_dirs(key_path, 0700, fault);
     if (err == SL_OK)
         err = fill_and_place(&d, conf, fault);
     draft_fini(&d);

@@ -176,6 +176,21 @@ static void test_created_loads(void **state)
     }
 }
 
+/* The certificate's mode says that others may read it, so they can get there. */
+static void test_modes_of_directories(void **state)
+{
+    mode_t old = umask(022);
+    char path[128];
+
+    (void)state;
+    create(SL_CA_ECDSA_P256);
+    (void)umask(old);
+    (void)snprintf(path, sizeof(path), "%s/a", dir);
+    assert_int_equal(mode_of(path), 0700);
+    (void)snprintf(path, sizeof(path), "%s/a/state", dir);
+    assert_int_equal(mode_of(path), 0755);
+}
+
 static void test_existing_is_never_overwritten(void **state)
 {
     const struct sl_ca_new_conf conf = { .key = SL_CA_ECDSA_P256 };
@@ -241,6 +256,9 @@ static void test_unwritable_place(void **state)
     write_text(file, "x", 0600);
     assert_int_equal(sl_ca_create(below, key_path, &conf, &fault), SL_CONFIG);
     assert_int_equal(fault.os_errno, ENOTDIR);
+    (void)snprintf(below, sizeof(below), "%s/x/y/ca.pem", file);
+    assert_int_equal(sl_ca_create(below, key_path, &conf, &fault), SL_CONFIG);
+    assert_non_null(strstr(fault.text, "/file/x: "));
     assert_int_equal(unlink(file), 0);
 }
 
@@ -503,6 +521,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_names),
         CASE(test_created_loads),
+        CASE(test_modes_of_directories),
         CASE(test_existing_is_never_overwritten),
         CASE(test_half_a_ca),
         CASE(test_refused_conf),
