@@ -119,15 +119,23 @@ static const char overview[] =
 struct parser {
     int argc, at;
     char *const *argv;
-    const struct command *command; /* NULL before the first operand */
+    const char *family;            /* "ca", whose verb names the command; NULL: none yet */
+    const struct command *command; /* NULL before it is named */
     struct sl_options *options;
     struct sl_fault *fault;
 };
 
+/* The commands that it may still be: a flag must suit them all. */
+static uint32_t possible_commands(const struct parser *p)
+{
+    if (p->command != NULL)
+        return 1u << (unsigned)p->command->command;
+    return p->family != NULL ? ON_CA_FILES : ON_ALL;
+}
+
 static bool is_on(const struct flag *flag, const struct parser *p)
 {
-    return p->command == NULL ? flag->commands == ON_ALL
-                              : (flag->commands & 1u << (unsigned)p->command->command) != 0;
+    return (possible_commands(p) & ~flag->commands) == 0;
 }
 
 static void append(struct sl_option_list *list, const char *value)
@@ -217,26 +225,22 @@ static enum sl_err unknown_command(struct parser *p, const char *name)
                         name, SL_FMT(suggest.best));
 }
 
-/* `ca` alone is not a command, but `ca --help` is a question. */
-static enum sl_err take_verb(struct parser *p, const char *name)
+static enum sl_err no_verb(struct parser *p)
 {
-    const char *verb = p->at < p->argc ? p->argv[p->at] : "";
+    return sl_fault_set(p->fault, SL_CONFIG,
+                        "sluice %s: init, show, export, install or uninstall expected", p->family);
+}
 
+static enum sl_err take_verb(struct parser *p, const char *verb)
+{
     for (size_t i = 0; i < SL_LEN(commands); i++) {
-        if (strcmp(commands[i].name, name) != 0)
+        if (commands[i].verb == NULL || strcmp(commands[i].name, p->family) != 0 ||
+            strcmp(commands[i].verb, verb) != 0)
             continue;
         p->command = &commands[i];
-        if (verb[0] == '-') {
-            p->options->wants_help = true;
-            return SL_OK;
-        }
-        if (strcmp(commands[i].verb, verb) == 0) {
-            p->at++;
-            return SL_OK;
-        }
+        return SL_OK;
     }
-    return sl_fault_set(p->fault, SL_CONFIG,
-                        "sluice %s: init, show, export, install or uninstall expected", name);
+    return no_verb(p);
 }
 
 static enum sl_err take_command(struct parser *p, const char *name)
@@ -245,8 +249,9 @@ static enum sl_err take_command(struct parser *p, const char *name)
         if (strcmp(commands[i].name, name) != 0)
             continue;
         if (commands[i].verb != NULL)
-            return take_verb(p, name);
-        p->command = &commands[i];
+            p->family = commands[i].name;
+        else
+            p->command = &commands[i];
         return SL_OK;
     }
     return unknown_command(p, name);
@@ -257,7 +262,7 @@ static enum sl_err take_operand(struct parser *p, const char *arg)
     const char **operand;
 
     if (p->command == NULL)
-        return take_command(p, arg);
+        return p->family != NULL ? take_verb(p, arg) : take_command(p, arg);
     operand = p->command->command == SL_COMMAND_HELP ? &p->options->topic : &p->options->url;
     if (!p->command->takes_operand || *operand != NULL)
         return sl_fault_set(p->fault, SL_CONFIG, "%.60s: nothing more expected here", arg);
@@ -337,7 +342,9 @@ static enum sl_err settle(struct parser *p)
     enum sl_err err;
 
     if (p->command == NULL && !o->wants_help && !o->wants_version)
-        return sl_fault_set(p->fault, SL_CONFIG, "which command? see sluice help");
+        return p->family != NULL
+                   ? no_verb(p)
+                   : sl_fault_set(p->fault, SL_CONFIG, "which command? see sluice help");
     o->config.sets = o->sets.v;
     o->config.n_sets = o->sets.n;
     o->config.listens = o->listens.v;
@@ -350,7 +357,7 @@ static enum sl_err settle(struct parser *p)
         o->command = SL_COMMAND_VERSION;
     if (o->wants_help) {
         o->command = SL_COMMAND_HELP;
-        o->topic = p->command != NULL ? p->command->name : NULL;
+        o->topic = p->command != NULL ? p->command->name : p->family;
     }
     err = read_ca_texts(o, p->fault);
     return err != SL_OK ? err : read_explain_texts(o, p->fault);

@@ -56,6 +56,8 @@ static const struct {
     { "sluice --help", SL_COMMAND_HELP },
     { "sluice run --help", SL_COMMAND_HELP },
     { "sluice ca --help", SL_COMMAND_HELP },
+    { "sluice ca --version", SL_COMMAND_VERSION },
+    { "sluice ca --state-dir d show", SL_COMMAND_CA_SHOW },
     { "sluice explain --help", SL_COMMAND_HELP },
 };
 
@@ -137,6 +139,8 @@ static const struct {
     { "sluice run more", "more: nothing more expected here" },
     { "sluice run -- --listen", "--listen: nothing more expected here" },
     { "sluice ca", "sluice ca: init, show, export, install or uninstall expected" },
+    { "sluice ca --force", "unknown option --force; see sluice help" },
+    { "sluice ca --state-dir d", "sluice ca: init, show, export, install or uninstall expected" },
     { "sluice ca mend", "sluice ca: init, show, export, install or uninstall expected" },
     { "sluice ca init --key dsa", "--key: ecdsa-p256, ecdsa-p384, rsa-3072 or rsa-4096 expected" },
     { "sluice ca init --days 0", "--days: 1 to 7300 expected" },
