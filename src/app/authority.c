@@ -1,6 +1,7 @@
 /* authority.c -- no state but the files. */
 #include "app/authority.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "app/config.h"
@@ -60,12 +61,16 @@ enum sl_err sl_authority_ensure(const struct sl_authority *authority, bool *ret_
     enum sl_err err;
 
     *ret_is_new = false;
-    if (!authority->is_ours || access(authority->certificate, F_OK) == 0 ||
-        access(authority->key, F_OK) == 0)
+    if (!authority->is_ours ||
+        (access(authority->certificate, F_OK) == 0 && access(authority->key, F_OK) == 0))
         return SL_OK;
     err = sl_ca_create(authority->certificate, authority->key, &conf, fault);
     *ret_is_new = err == SL_OK;
-    return err;
+    /* Another process was first, or half of it is there, of which loading says what to do. */
+    if (err == SL_OK || fault->os_errno != EEXIST)
+        return err;
+    *fault = (struct sl_fault){ 0 };
+    return SL_OK;
 }
 
 enum sl_err sl_authority_load(const struct sl_authority *authority, struct sl_ca **ret_ca,

@@ -26,7 +26,7 @@ enum sl_err sl_authority_find(struct sl_config *config, const char *state_dir,
                               struct sl_authority *ret_authority,
                               struct sl_fault *fault) SL_MUST_USE;
 
-/** Makes it if it is ours and neither file is there. */
+/** Makes it if it is ours and neither file is there; once, when several processes start at once. */
 enum sl_err sl_authority_ensure(const struct sl_authority *authority, bool *ret_is_new,
                                 struct sl_fault *fault) SL_MUST_USE;
 

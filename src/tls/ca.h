@@ -30,9 +30,9 @@ struct sl_ca_new_conf {
 
 /** Makes a CA and writes it: key 0600, certificate 0644, each to a temporary file, synced, then
  * renamed, the key first.  A missing directory is made, 0755 for the certificate, which is there to
- * be read, and 0700 for a key elsewhere.  SL_CONFIG with a message that names the file when one
- * exists and force is not set.  Never leaves one file without the other in a way that load would
- * accept. */
+ * be read, and 0700 for a key elsewhere.  SL_CONFIG with a message that names the file, and
+ * os_errno EEXIST, when one exists and force is not set.  Whoever comes while another is at it
+ * waits.  Never leaves one file without the other in a way that load would accept. */
 enum sl_err sl_ca_create(const char *cert_path, const char *key_path,
                          const struct sl_ca_new_conf *conf, struct sl_fault *fault) SL_MUST_USE;
 

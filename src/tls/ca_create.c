@@ -2,7 +2,8 @@
  *
  * Invariant: a final name is only ever given to a whole, synced file, the key's first; what stood
  * there was moved, never replaced.  A crash in between leaves a key without its certificate, which
- * load refuses.
+ * load refuses.  From the look at what is there to the last rename the directory is locked, so that
+ * of several who begin at once one makes the CA and the others find it whole.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -89,19 +91,22 @@ static bool exists(const char *path)
 static enum sl_err check_free(const char *cert_path, const char *key_path, struct sl_fault *fault)
 {
     bool has_cert = exists(cert_path), has_key = exists(key_path);
+    enum sl_err err = SL_OK;
 
     if (has_cert && has_key)
-        return sl_fault_set(fault, SL_CONFIG, "%s exists; --force moves it aside for a new CA",
-                            cert_path);
-    if (has_cert)
-        return sl_fault_set(fault, SL_CONFIG,
-                            "%s exists without its key %s; restore the key, or use --force",
-                            cert_path, key_path);
-    if (has_key)
-        return sl_fault_set(fault, SL_CONFIG,
-                            "%s exists without its certificate %s; restore it, or use --force",
-                            key_path, cert_path);
-    return SL_OK;
+        err = sl_fault_set(fault, SL_CONFIG, "%s exists; --force moves it aside for a new CA",
+                           cert_path);
+    else if (has_cert)
+        err = sl_fault_set(fault, SL_CONFIG,
+                           "%s exists without its key %s; restore the key, or use --force",
+                           cert_path, key_path);
+    else if (has_key)
+        err = sl_fault_set(fault, SL_CONFIG,
+                           "%s exists without its certificate %s; restore it, or use --force",
+                           key_path, cert_path);
+    if (err != SL_OK)
+        fault->os_errno = EEXIST;
+    return err;
 }
 
 /* -- key and certificate ------------------------------------------------------------------------
@@ -236,21 +241,41 @@ static enum sl_err make_dirs(const char *path, mode_t mode, struct sl_fault *fau
     return file_fault(fault, dir);
 }
 
-static enum sl_err sync_dir(const char *path, struct sl_fault *fault)
+static enum sl_err open_dir(const char *path, int *ret_fd, struct sl_fault *fault)
 {
     const char *slash = strrchr(path, '/');
     char dir[PATH_MAX] = ".";
     int fd;
-    bool ok;
 
     if (slash != NULL)
         (void)snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return file_fault(fault, dir);
+    *ret_fd = fd;
+    return SL_OK;
+}
+
+static enum sl_err sync_dir(const char *path, struct sl_fault *fault)
+{
+    int fd;
+    bool ok;
+
+    if (open_dir(path, &fd, fault) != SL_OK)
+        return fault->err;
     ok = fsync(fd) == 0;
     (void)close(fd);
-    return ok ? SL_OK : file_fault(fault, dir);
+    return ok ? SL_OK : file_fault(fault, path);
+}
+
+/* Until it is closed.  Where locks are not to be had, move_new() still replaces nothing. */
+static enum sl_err lock_dir(const char *path, int *ret_fd, struct sl_fault *fault)
+{
+    if (open_dir(path, ret_fd, fault) != SL_OK)
+        return fault->err;
+    while (flock(*ret_fd, LOCK_EX) != 0 && errno == EINTR)
+        ;
+    return SL_OK;
 }
 
 static bool write_all(int fd, const char *p, size_t n)
@@ -369,8 +394,12 @@ static void draft_fini(struct draft *d)
 static enum sl_err fill_and_place(struct draft *d, const struct sl_ca_new_conf *conf,
                                   struct sl_fault *fault)
 {
-    enum sl_err err = make_authority(d, conf, fault);
+    enum sl_err err = SL_OK;
 
+    if (!conf->force)
+        err = check_free(d->cert_file.path, d->key_file.path, fault);
+    if (err == SL_OK)
+        err = make_authority(d, conf, fault);
     if (err == SL_OK)
         err = write_draft(d, fault);
     if (err == SL_OK && conf->force)
@@ -386,17 +415,20 @@ enum sl_err sl_ca_create(const char *cert_path, const char *key_path,
     struct draft d = { .key_file = { .path = key_path, .mode = 0600 },
                        .cert_file = { .path = cert_path, .mode = 0644 } };
     enum sl_err err = check_conf(conf, fault);
+    int lock = -1;
 
     if (err == SL_OK && strcmp(cert_path, key_path) == 0)
         err = sl_fault_set(fault, SL_CONFIG, "%s: certificate and key need a file each", key_path);
-    if (err == SL_OK && !conf->force)
-        err = check_free(cert_path, key_path, fault);
     if (err == SL_OK)
         err = make_dirs(cert_path, 0755, fault);
     if (err == SL_OK)
         err = make_dirs(key_path, 0700, fault);
     if (err == SL_OK)
+        err = lock_dir(key_path, &lock, fault);
+    if (err == SL_OK)
         err = fill_and_place(&d, conf, fault);
+    if (lock >= 0)
+        (void)close(lock);
     draft_fini(&d);
     return err;
 }

@@ -164,6 +164,27 @@ def test_ca_init_overwrites_only_by_force_and_keeps_a_copy(cli, tmp_path):
     assert any(p.read_bytes() == first for p in state.iterdir() if p.name != "ca.pem")
 
 
+def test_first_runs_at_once_share_one_authority(binary, tmp_path):
+    state = tmp_path / "state"
+    several = [subprocess.Popen(
+        [binary, "run", "--listen", "127.0.0.1:0", "--state-dir", state, "--set",
+         "admin.address=off", "--set", "workers=1"], cwd=tmp_path, stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    said = []
+    for process in several:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "ready" in line:
+                break
+        process.terminate()
+        said.append("".join(lines) + process.stderr.read())
+        process.stderr.close()
+        assert process.wait(30) == 0, said[-1]
+    assert sum("made a certificate authority" in text for text in said) == 1
+    assert sorted(path.name for path in state.iterdir()) == ["ca.key", "ca.pem"]
+
+
 def test_an_expired_authority_says_so(cli, tmp_path, pki):
     crt, key = tmp_path / "ca.pem", tmp_path / "ca.key"
     bad = pki.faulty["expired.test"]
