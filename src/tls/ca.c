@@ -25,6 +25,7 @@
 
 #define CERTS_MAX ((size_t)10)
 #define FILE_MAX ((off_t)1048576)
+#define TRUSTED_KEY_USAGE "2.16.840.1.113894.746875.1.1" /* Oracle's */
 
 struct sl_ca {
     atomic_uint refs;
@@ -447,12 +448,37 @@ enum sl_err sl_ca_sign(struct sl_ca *ca, X509 *leaf, struct sl_fault *fault)
 /* -- export -------------------------------------------------------------------------------------
  */
 
+/* Without the attribute Java's keytool sees no entry to trust: it asks for the purposes, and the
+ * one named is any. */
+static bool add_trust(PKCS12_SAFEBAG *bag)
+{
+    ASN1_OBJECT *any = OBJ_nid2obj(NID_anyExtendedKeyUsage);
+
+    return PKCS12_add_friendlyname_utf8(bag, "sluice CA", -1) == 1 &&
+           PKCS12_add1_attr_by_txt(bag, TRUSTED_KEY_USAGE, V_ASN1_OBJECT,
+                                   (const unsigned char *)any, -1) == 1;
+}
+
 /* No passphrase: what is inside is public, and importers accept the empty one. */
+static PKCS12 *make_p12(X509 *cert)
+{
+    STACK_OF(PKCS12_SAFEBAG) *bags = NULL;
+    STACK_OF(PKCS7) *safes = NULL;
+    PKCS12_SAFEBAG *bag = PKCS12_add_cert(&bags, cert);
+    PKCS12 *p12 = NULL;
+
+    if (bag != NULL && add_trust(bag) && PKCS12_add_safe(&safes, bags, -1, 0, NULL) == 1)
+        p12 = PKCS12_add_safes(safes, 0);
+    sk_PKCS7_pop_free(safes, PKCS7_free);
+    sk_PKCS12_SAFEBAG_pop_free(bags, PKCS12_SAFEBAG_free);
+    return p12;
+}
+
 static bool write_p12(BIO *bio, X509 *cert)
 {
-    PKCS12 *p12 =
-        PKCS12_create("", "sluice CA", NULL, cert, NULL, -1, -1, 0, PKCS12_DEFAULT_ITER, 0);
-    bool ok = p12 != NULL && i2d_PKCS12_bio(bio, p12) == 1;
+    PKCS12 *p12 = make_p12(cert);
+    bool ok = p12 != NULL && PKCS12_set_mac(p12, "", -1, NULL, 0, PKCS12_DEFAULT_ITER, NULL) == 1 &&
+              i2d_PKCS12_bio(bio, p12) == 1;
 
     PKCS12_free(p12);
     return ok;

@@ -150,6 +150,8 @@ def test_ca_export_forms(cli, tmp_path, shell, form):
         read = shell("openssl", "pkcs12", "-in", out, "-nokeys", "-passin", "pass:")
         keys = shell("openssl", "pkcs12", "-in", out, "-nocerts", "-nodes", "-passin", "pass:")
         assert "PRIVATE" not in keys.stdout
+        assert "friendlyName: sluice CA" in read.stdout
+        assert "2.16.840.1.113894.746875.1.1" in read.stdout, "Java would not trust it"
     assert read.returncode == 0, read.stderr
 
 
