@@ -45,6 +45,35 @@ struct explain {
 
 /* -- the request -- */
 
+static size_t authority_len(struct sl_str s)
+{
+    size_t n = sl_str_find(s, '/');
+
+    return sl_str_find(sl_str_head(s, n), '?');
+}
+
+static bool is_ascii(struct sl_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] >= 0x80)
+            return false;
+    return true;
+}
+
+/* A name as people read it becomes the one that browsers send; all else stays as it is. */
+static struct sl_str as_sent(struct sl_str url, struct sl_arena *a)
+{
+    struct sl_str scheme = sl_str_head(url, sl_str_find(url, ':'));
+    struct sl_str rest = sl_str_skip(url, scheme.n + 3);
+    struct sl_str authority = sl_str_head(rest, authority_len(rest));
+    struct sl_authority to;
+
+    if (is_ascii(authority) || sl_authority_parse(authority, a, &to) != SL_OK)
+        return url;
+    rest = sl_str_skip(rest, sl_str_find(authority, ':'));
+    return sl_arena_printf(a, "%.*s://%.*s%.*s", SL_FMT(scheme), SL_FMT(to.host), SL_FMT(rest));
+}
+
 static void add_headers(struct explain *e)
 {
     for (uint32_t i = 0; i < e->options->headers.n; i++) {
@@ -407,7 +436,7 @@ static int load_and_explain(struct explain *e)
     struct sl_fault fault = { 0 };
     struct sl_yaml_error error;
 
-    if (sl_uri_parse(sl_str_of(e->options->url), &e->arena, &e->uri) != SL_OK) {
+    if (sl_uri_parse(as_sent(sl_str_of(e->options->url), &e->arena), &e->arena, &e->uri) != SL_OK) {
         (void)sl_cmd_failed(SL_BAD_TARGET, "explain: http://host/path or https://host/path "
                                            "expected");
         return SL_EXIT_USAGE;

@@ -109,7 +109,7 @@ static const char overview[] =
     "  check-config   is the configuration right?\n"
     "  ca             init, show, export, install, uninstall: the certificate authority\n"
     "  explain        which rule or check decides about a URL\n"
-    "  version        versions of sluice and its libraries\n"
+    "  version        versions of sluice, OpenSSL and libyaml\n"
     "  help           COMMAND, or keys: every key of the configuration\n\n"
     "sluice COMMAND --help says more.  Exit status: 0 success, 1 failed at run time, 2 wrong\n"
     "command line, 78 wrong configuration.\n";

@@ -234,6 +234,18 @@ def test_explain_asks_the_check(cli, tmp_path, check, dns, host):
     assert not dns.heard_of(host)
 
 
+@pytest.mark.parametrize("url", ["https://bücher.test/x", "https://BÜCHER.test:443?y",
+                                 "HTTPS://bücher.test"])
+def test_explain_takes_a_name_as_people_read_it(cli, url):
+    done = cli("explain", url, "--set", "rules=[{when: host bücher.test, do: deny, name: the-one}]")
+    assert "CONNECT xn--bcher-kva.test:443" in done.stdout and "by the-one" in done.stdout
+
+
+@pytest.mark.parametrize("url", ["bücher.test", "https://ü@bücher.test/", "https://a b.test/"])
+def test_explain_refuses_what_is_no_url(cli, url):
+    assert cli("explain", url).returncode == 2
+
+
 @pytest.mark.parametrize("condition", ["sni .site.test", "alpn h2"])
 def test_explain_hears_the_client_hello(cli, host, condition):
     """As the proxy does: a rule that only the ClientHello can settle may still tunnel."""
