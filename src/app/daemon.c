@@ -45,14 +45,6 @@ static struct sl_listener *at_link(struct sl_link *l)
 
 /* -- ready -- */
 
-/* Fixed by contract, whatever the level and format of the log. */
-static void say(struct sl_str line)
-{
-    ssize_t n = write(STDERR_FILENO, line.p, line.n);
-
-    (void)n;
-}
-
 static void say_ready(const struct sl_daemon *d)
 {
     struct sl_buf text = { 0 };
@@ -69,7 +61,7 @@ static void say_ready(const struct sl_daemon *d)
         sep = ", ";
     }
     sl_buf_add_char(&text, '\n');
-    say(sl_buf_str(&text));
+    sl_log_put(sl_buf_str(&text));
     sl_buf_fini(&text);
 }
 
@@ -100,7 +92,7 @@ static void say_what_to_try(const struct sl_daemon *d)
             continue;
         sl_buf_addf(&text, "sluice: try  curl --proxy http://%s --cacert %s https://example.com/\n",
                     address, d->ca_certificate);
-        say(sl_buf_str(&text));
+        sl_log_put(sl_buf_str(&text));
         break;
     }
     sl_buf_fini(&text);
@@ -289,12 +281,19 @@ static enum sl_err start_workers(struct sl_daemon *d)
     return SL_OK;
 }
 
-static void end_workers(struct sl_daemon *d)
+static bool stop_workers(struct sl_daemon *d)
 {
+    bool ended = true;
+
     for (uint32_t i = 0; i < d->n_workers; i++)
         sl_worker_stop(d->workers[i]);
-    for (uint32_t i = 0; i < d->n_workers; i++)
-        sl_worker_join(d->workers[i]);
+    for (uint32_t i = 0; ended && i < d->n_workers; i++)
+        ended = sl_worker_join(d->workers[i]);
+    return ended;
+}
+
+static void free_workers(struct sl_daemon *d)
+{
     for (uint32_t i = 0; i < d->n_workers; i++)
         sl_worker_free(&d->workers[i]);
     sl_free(d->workers);
@@ -337,11 +336,23 @@ static void fini_admin(struct sl_admin_socket *socket)
         (void)unlink(socket->bound.un.sun_path);
 }
 
+/* A worker that hangs may yet wake up and use what it shares: nothing of that is freed. */
+static void leave_workers_behind(void)
+{
+    sl_log(SL_LOG_ERROR, "a worker does not end: leaving it behind");
+    sl_log_stop();
+    _exit(SL_EXIT_FAILED);
+}
+
 static void fini(struct sl_daemon *d)
 {
-    end_workers(d);
+    bool ended = stop_workers(d);
+
     fini_admin(&d->admin);
     sl_listeners_fini(&d->listeners);
+    if (!ended)
+        leave_workers_behind();
+    free_workers(d);
     sl_timer_stop(&d->grace);
     for (size_t i = 0; i < SL_DAEMON_SIGNALS; i++)
         sl_signal_free(&d->signals[i]);
@@ -354,6 +365,7 @@ static void fini(struct sl_daemon *d)
     sl_leaf_keys_free(&d->shared.leaf_keys);
     sl_config_free(&d->config);
     sl_chunk_drain();
+    sl_log_stop();
 }
 
 int sl_cmd_run(const struct sl_options *options)
@@ -363,6 +375,7 @@ int sl_cmd_run(const struct sl_options *options)
     enum sl_err err;
 
     sl_profile_leave_to_threads();
+    sl_log_start();
     init(&d);
     err = sl_reload(&d, &error);
     if (err == SL_OK)

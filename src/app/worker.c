@@ -16,6 +16,8 @@
 #include "proxy/proxy.h"
 #include "proxy/snapshot.h"
 
+#define JOIN_SECONDS 5 /* to close what was open; more than a loop that still turns will need */
+
 enum order_kind { ORDER_CONFIGURE, ORDER_LISTEN, ORDER_UNLISTEN, ORDER_DRAIN, ORDER_STOP };
 
 struct order {
@@ -158,9 +160,13 @@ struct sl_worker *sl_worker_new(const struct sl_worker_conf *conf)
     return NULL;
 }
 
-void sl_worker_join(struct sl_worker *w)
+bool sl_worker_join(struct sl_worker *w)
 {
-    pthread_join(w->thread, NULL);
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += JOIN_SECONDS;
+    return pthread_timedjoin_np(w->thread, NULL, &until) == 0;
 }
 
 void sl_worker_free(struct sl_worker **worker)

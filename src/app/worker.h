@@ -6,6 +6,8 @@
 #ifndef SL_APP_WORKER_H
 #define SL_APP_WORKER_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct sl_listener;
@@ -49,9 +51,9 @@ void sl_worker_drain(struct sl_worker *w);
 /** Closes what is left and ends the thread; it may take orders until it is freed, and drops them.
  */
 void sl_worker_stop(struct sl_worker *w);
-/** Waits for the thread, which was stopped.  Other workers may still write to this one until all
- * have ended, so join all before the first is freed. */
-void sl_worker_join(struct sl_worker *w);
+/** Waits for the thread, which was stopped, for 5 s at most; false: it is stuck.  Other workers may
+ * still write to this one until all have ended, so join all before the first is freed. */
+bool sl_worker_join(struct sl_worker *w) SL_MUST_USE;
 void sl_worker_free(struct sl_worker **w);
 
 #endif

@@ -1,8 +1,9 @@
 /* access_log.h -- one line an exchange or tunnel, refused ones included.
  *
- * Lines are written by a thread of its own, in batches, so that a slow disk never holds up a loop;
- * when more than SL_ACCESS_LOG_QUEUE bytes wait, lines are dropped and counted.  A log that cannot
- * be written is reported once and counted (sluice_log_lines_dropped_total); traffic goes on.
+ * Lines are written by a thread of its own (base/log_writer.h), in batches, so that a slow disk
+ * never holds up a loop; when more than SL_ACCESS_LOG_QUEUE bytes wait, lines are dropped.  A log
+ * that cannot be written is reported once and its lines are counted
+ * (sluice_log_lines_dropped_total{log="access"}); traffic goes on.
  * Thread: any.
  */
 #ifndef SL_PROXY_ACCESS_LOG_H

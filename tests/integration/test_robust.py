@@ -1,5 +1,8 @@
 """What must not bring it down: full tables, closed pipes, lost directories, crowds."""
+import ctypes
 import json
+import os
+import pathlib
 import re
 import shutil
 import signal
@@ -7,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import urllib.request
 
 import pytest
 
@@ -36,6 +40,63 @@ def test_running_out_of_descriptors(binary, surroundings, plain_origin, host, tm
     first.sock.close()
     later.sock.close()
     proxy.finish()
+
+
+@pytest.fixture
+def unread(binary, surroundings, tmp_path):
+    """A proxy with one worker whose stderr is a full pipe that nobody reads."""
+    file, told = tmp_path / "sluice.yaml", tmp_path / "told"
+    file.write_text(json.dumps(merged(surroundings, {
+        "workers": 1, "shutdown_grace": "1s", "admin": {"address": "127.0.0.1:0"},
+        "checks": [{"name": "dead", "url": "http://127.0.0.1:1/"}],
+        "rules": [{"when": "path /checked", "do": "check dead"}]})))
+    process = subprocess.Popen(
+        [binary, "run", "-c", file, "--listen", "127.0.0.1:0", "--state-dir", tmp_path,
+         "--set", "log.access=off"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while "ready" not in (line := process.stderr.readline().decode()):
+        if found := re.search(r"admin on (\S+)", line):
+            process.admin = found.group(1)
+    process.port = int(re.search(r"listening on 127\.0\.0\.1:(\d+)", line).group(1))
+    process.ca = tmp_path / "ca.pem"
+    end = os.open(f"/proc/{process.pid}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(end, b".")
+    os.close(end)
+    yield process
+    process.kill()
+    process.wait()
+    process.stderr.close()
+
+
+def healthy(admin):
+    with urllib.request.urlopen(f"http://{admin}/healthz", timeout=waiting.DEADLINE) as answer:
+        return answer.status == 200
+
+
+def test_a_stderr_nobody_reads_stops_no_traffic(unread, plain_origin, origin, host):
+    authority = f"{host}:{plain_origin.port}"
+    with Client(unread) as client:
+        rejecting = Client(unread)
+        assert rejecting.connect(host, origin.port).status == 200
+        with pytest.raises(ssl.SSLError):
+            rejecting.start_tls(host, ssl.create_default_context())
+        for path, status in (("/", 200), ("/checked", 503), ("/", 200)):
+            answer = client.ask("GET", f"http://{authority}{path}", host=authority)
+            assert answer.status == status
+    unread.send_signal(signal.SIGHUP)
+    assert healthy(unread.admin)
+    unread.terminate()
+    assert unread.wait(10) == 0
+
+
+def test_a_stderr_read_late_has_it_all(unread):
+    unread.send_signal(signal.SIGHUP)
+    assert healthy(unread.admin)
+    assert any(b"reloaded" in line for line in unread.stderr)
+    unread.terminate()
+    assert unread.wait(10) == 0
 
 
 @pytest.fixture
@@ -162,3 +223,31 @@ def test_rejecting_clients_leave_nothing(sluice, origin, host):
     waiting.until(lambda: proxy.metric("sluice_open_connections") == 0, "all to be gone")
     assert proxy.metric("sluice_handshake_failures_total", side="client") == 60
     assert proxy.metric("sluice_forge_duration_seconds_count") == 1
+
+
+# -- a thread that hangs -------------------------------------------------------------------------
+
+_SEIZE, _INTERRUPT, _WALL = 0x4206, 0x4207, 0x40000000
+
+
+def _hang(pid, name):
+    """Halts one thread, as nothing short of a debugger can; the id of the halted one."""
+    threads = (int(t) for t in os.listdir(f"/proc/{pid}/task"))
+    tid = next(t for t in threads
+               if pathlib.Path(f"/proc/{pid}/task/{t}/comm").read_text().strip() == name)
+    libc = ctypes.CDLL(None, use_errno=True)
+    for what in (_SEIZE, _INTERRUPT):
+        if libc.ptrace(what, tid, None, None) != 0:
+            pytest.skip("no ptrace here")
+    os.waitpid(tid, _WALL)
+    return tid
+
+
+def test_a_worker_that_hangs_does_not_hold_up_the_end(sluice):
+    proxy = sluice({"workers": 1})
+    tid = _hang(proxy.process.pid, "worker-0")
+    proxy.terminate()
+    proxy.process.send_signal(signal.SIGTERM)
+    assert proxy.wait_stderr("a worker does not end")
+    os.waitpid(tid, _WALL)
+    assert proxy.stop() == 1

@@ -321,10 +321,7 @@ static void write_id(struct sl_access_log *log, const char *id)
 
 static int64_t n_dropped(void)
 {
-    struct sl_metric_family *f =
-        sl_metric_family(SL_METRIC_COUNTER, "sluice_log_lines_dropped_total", "", "");
-
-    return sl_metric_value(sl_metric_child(f, NULL));
+    return sl_metric_value(sl_log_dropped("access"));
 }
 
 static void lines_are_there_in_order_when_closed(void **state)
