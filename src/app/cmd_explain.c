@@ -400,6 +400,8 @@ static enum sl_err make_tools(struct explain *e, struct sl_fault *fault)
     if (err != SL_OK)
         return err;
     e->loop = sl_loop_new();
+    if (e->loop == NULL)
+        return sl_fault_set(fault, SL_LIMIT, "no descriptors left");
     e->mailbox = sl_mailbox_new(e->loop);
     e->resolver =
         sl_resolver_new(e->loop, &(struct sl_resolver_conf){ .servers = up->nameservers,

@@ -315,18 +315,21 @@ static void set_process_limits(void)
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 }
 
-static void init(struct sl_daemon *d)
+static enum sl_err init(struct sl_daemon *d)
 {
     set_process_limits();
     sl_conn_register();
-    d->loop = sl_loop_new();
-    d->mailbox = sl_mailbox_new(d->loop);
     sl_listeners_init(&d->listeners);
+    d->loop = sl_loop_new();
+    if (d->loop == NULL)
+        return SL_LIMIT;
+    d->mailbox = sl_mailbox_new(d->loop);
     d->shared.leaf_keys = sl_leaf_keys_new();
     d->shared.tickets = sl_ticket_keys_new(TICKET_ROTATE_S);
     d->shared.admission = sl_admission_new(&(struct sl_admission_conf){
         .connections = UINT32_MAX, .connections_per_client = UINT32_MAX });
     hear_signals(d);
+    return SL_OK;
 }
 
 static void fini_admin(struct sl_admin_socket *socket)
@@ -376,8 +379,9 @@ int sl_cmd_run(const struct sl_options *options)
 
     sl_profile_leave_to_threads();
     sl_log_start();
-    init(&d);
-    err = sl_reload(&d, &error);
+    err = init(&d);
+    if (err == SL_OK)
+        err = sl_reload(&d, &error);
     if (err == SL_OK)
         err = start_workers(&d);
     sl_snapshot_unref(&d.first);

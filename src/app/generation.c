@@ -108,10 +108,14 @@ struct sl_admission_conf sl_generation_admission(const struct sl_config *c)
 enum sl_err sl_generation_rehearse(struct sl_snapshot *snapshot, struct sl_fault *fault)
 {
     struct sl_loop *loop = sl_loop_new();
-    struct sl_mailbox *mailbox = sl_mailbox_new(loop);
+    struct sl_mailbox *mailbox;
     struct sl_env *env = NULL;
-    enum sl_err err = sl_env_new(loop, mailbox, snapshot, &env, fault);
+    enum sl_err err;
 
+    if (loop == NULL)
+        return sl_fault_set(fault, SL_LIMIT, "no descriptors left: raise the limit of open files");
+    mailbox = sl_mailbox_new(loop);
+    err = sl_env_new(loop, mailbox, snapshot, &env, fault);
     sl_env_unref(&env);
     sl_mailbox_free(&mailbox);
     sl_loop_free(&loop);

@@ -151,6 +151,10 @@ struct sl_worker *sl_worker_new(const struct sl_worker_conf *conf)
 
     w->conf = *conf;
     w->loop = sl_loop_new();
+    if (w->loop == NULL) {
+        sl_free(w);
+        return NULL;
+    }
     w->mailbox = sl_mailbox_new(w->loop);
     w->proxy = sl_proxy_new(w->loop, w->mailbox);
     if (start_thread(w))

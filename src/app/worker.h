@@ -39,7 +39,7 @@ struct sl_worker_conf {
     unsigned index; /**< for the name of the thread */
 };
 
-/** Starts the thread; NULL when the system has none left. */
+/** Starts the thread; NULL when the system has none left, or no descriptors for it. */
 struct sl_worker *sl_worker_new(const struct sl_worker_conf *conf);
 
 /** A reference is taken. */

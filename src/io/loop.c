@@ -305,10 +305,13 @@ struct sl_loop *sl_loop_new(void)
 {
     struct sl_loop *loop = sl_zalloc(sizeof(*loop));
 
+    if (uv_loop_init(&loop->uv) != 0) {
+        sl_free(loop);
+        return NULL;
+    }
     loop->alarm_ms = NEVER;
     queue_init(&loop->tasks);
     queue_init(&loop->later);
-    sl_assert(uv_loop_init(&loop->uv) == 0);
     uv_timer_init(&loop->uv, &loop->alarm);
     uv_prepare_init(&loop->uv, &loop->prepare);
     uv_idle_init(&loop->uv, &loop->awake);
@@ -321,6 +324,7 @@ struct sl_loop *sl_loop_new_sim(void)
 {
     struct sl_loop *loop = sl_loop_new();
 
+    sl_assert(loop != NULL);
     loop->sim_ms = SIM_START_MS;
     return loop;
 }
@@ -488,6 +492,7 @@ struct sl_async *sl_async_new(struct sl_loop *loop, void (*fn)(void *arg), void 
 
     a->fn = fn;
     a->arg = arg;
+    /* The loop has the descriptor for it from its start. */
     sl_assert(uv_async_init(&loop->uv, &a->handle, on_wake) == 0);
     a->handle.data = a;
     return a;

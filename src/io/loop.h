@@ -18,6 +18,7 @@ struct sl_loop;
 #define SL_READABLE 1u
 #define SL_WRITABLE 2u
 
+/** NULL when the system has no descriptors left. */
 struct sl_loop *sl_loop_new(void);
 /** A loop whose clock stands still until sl_loop_advance; it starts at 1,000,000 ms. */
 struct sl_loop *sl_loop_new_sim(void);

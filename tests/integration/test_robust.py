@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -40,6 +41,24 @@ def test_running_out_of_descriptors(binary, surroundings, plain_origin, host, tm
     first.sock.close()
     later.sock.close()
     proxy.finish()
+
+
+def test_a_reload_without_descriptors_fails_and_no_more(sluice, plain_origin, host):
+    proxy = sluice({"workers": 1})
+    pid = proxy.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    n_open = max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1
+    said = []
+    for n_free in range(8):
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (n_open + n_free, limits[1]))
+        said.append(proxy.reload())
+    assert "reload failed" in said[0]
+    assert any("no descriptors left" in line for line in said)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert "reloaded" in proxy.reload()
+    authority = f"{host}:{plain_origin.port}"
+    with Client(proxy) as client:
+        assert client.ask("GET", f"http://{authority}/", host=authority).status == 200
 
 
 @pytest.fixture
