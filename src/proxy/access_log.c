@@ -49,6 +49,22 @@ static bool is_file(const char *path)
     return strcmp(path, "off") != 0 && strcmp(path, "stdout") != 0 && strcmp(path, "stderr") != 0;
 }
 
+/* A FIFO that nobody reads must not hold up the main thread.  One whose reader is slow may hold up
+ * the writer. */
+static int open_file(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+
+    if (fd >= 0)
+        (void)fcntl(fd, F_SETFL, O_APPEND);
+    return fd;
+}
+
+static const char *why_not_open(int os_errno, char room[64])
+{
+    return os_errno == ENXIO ? "nobody reads from it" : strerror_r(os_errno, room, 64);
+}
+
 static enum sl_err open_sink(const char *path, int *ret_fd, struct sl_fault *fault)
 {
     char room[64];
@@ -60,9 +76,8 @@ static enum sl_err open_sink(const char *path, int *ret_fd, struct sl_fault *fau
         fd = STDOUT_FILENO;
     else if (strcmp(path, "stderr") == 0)
         fd = STDERR_FILENO;
-    else if ((fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640)) < 0)
-        return sl_fault_set(fault, SL_CONFIG, "access log %s: %s", path,
-                            strerror_r(errno, room, sizeof(room)));
+    else if ((fd = open_file(path)) < 0)
+        return sl_fault_set(fault, SL_CONFIG, "access log %s: %s", path, why_not_open(errno, room));
     *ret_fd = fd;
     return SL_OK;
 }

@@ -509,6 +509,23 @@ static void unopenable_file_is_a_fault(void **state)
     assert_null(log);
 }
 
+/* With nobody to read it an ordinary open waits for ever. */
+static void a_fifo_without_a_reader_is_a_fault(void **state)
+{
+    struct sl_access_log_conf conf = { 0 };
+    struct sl_access_log *log = NULL;
+    struct sl_fault fault = { 0 };
+    char path[128];
+
+    (void)state;
+    path_of("unread", path);
+    conf.path = path;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(sl_access_log_new(&conf, &log, &fault), SL_CONFIG);
+    assert_non_null(strstr(fault.text, "nobody reads from it"));
+    assert_null(log);
+}
+
 static void full_disk_loses_lines_and_recovers(void **state)
 {
     struct sl_fault fault = { 0 };
@@ -596,9 +613,9 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    static const char *const names[] = { "order",    "threads",   "pipe",      "rotate",
-                                         "rotate.1", "one",       "two",       "room",
-                                         "slow",     "moved/log", "off-and-on" };
+    static const char *const names[] = { "order",    "threads",   "pipe",       "rotate",
+                                         "rotate.1", "one",       "two",        "room",
+                                         "slow",     "moved/log", "off-and-on", "unread" };
     char path[128];
 
     (void)state;
@@ -631,6 +648,7 @@ int main(void)
         cmocka_unit_test(configure_changes_file_and_form),
         cmocka_unit_test(off_takes_nothing),
         cmocka_unit_test(unopenable_file_is_a_fault),
+        cmocka_unit_test(a_fifo_without_a_reader_is_a_fault),
         cmocka_unit_test(full_disk_loses_lines_and_recovers),
         cmocka_unit_test(slow_reader_never_holds_up_traffic),
     };
