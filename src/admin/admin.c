@@ -1,7 +1,7 @@
 /* admin.c -- the listener; connections are in admin_conn.c, what they answer in admin_pages.c.
  *
- * Invariant: the watch wants SL_READABLE exactly while there is room for a connection and pause is
- * stopped.
+ * Invariants: the watch wants SL_READABLE exactly while pause is stopped; conns are in the order in
+ * which they last did something.
  */
 #include "admin/admin.h"
 
@@ -22,9 +22,7 @@ static sl_watch_fn on_acceptable;
 
 static void update_watch(struct sl_admin *admin)
 {
-    bool is_open = admin->n_conns < MAX_CONNS && !sl_timer_is_armed(&admin->pause);
-
-    sl_watch_want(admin->watch, is_open ? SL_READABLE : 0);
+    sl_watch_want(admin->watch, sl_timer_is_armed(&admin->pause) ? 0 : SL_READABLE);
 }
 
 static bool is_unix_socket(int fd)
@@ -87,7 +85,22 @@ static void on_ended(void *arg)
     struct sl_admin *admin = arg;
 
     admin->n_conns--;
-    update_watch(admin);
+}
+
+/* Silent clients must not take the address away from others.  One that waits for its profile is
+ * silent for a reason, and there is one of it at most. */
+static void make_room(struct sl_admin *admin)
+{
+    if (admin->n_conns < MAX_CONNS)
+        return;
+    SL_LIST_FOREACH (it, &admin->conns) {
+        struct sl_admin_conn *c = SL_CONTAINER(it, struct sl_admin_conn, in_admin);
+
+        if (c->profile != NULL)
+            continue;
+        sl_admin_conn_close(c);
+        return;
+    }
 }
 
 static void on_acceptable(void *arg, unsigned events)
@@ -99,6 +112,7 @@ static void on_acceptable(void *arg, unsigned events)
 
     (void)events;
     if (err == SL_OK) {
+        make_room(admin);
         admin->n_conns++;
         sl_admin_conn_open(admin, sl_tcp_stream_new(admin->loop, fd), on_ended);
     } else if (err != SL_AGAIN) {

@@ -41,8 +41,11 @@ static void on_deadline(void *arg)
     sl_admin_conn_close(arg);
 }
 
+/* Whoever does something is the last to be closed for want of room. */
 static void restart_deadline(struct sl_admin_conn *c)
 {
+    sl_link_remove(&c->in_admin);
+    sl_list_add(&c->admin->conns, &c->in_admin);
     sl_timer_start(c->admin->loop, &c->deadline, DEADLINE_MS, on_deadline, c);
 }
 
@@ -66,7 +69,6 @@ void sl_admin_conn_open(struct sl_admin *admin, struct sl_stream *stream,
     c->admin = admin;
     c->ended = ended;
     c->server = sl_h1_server_new(&conf, stream, SL_STR(""));
-    sl_list_add(&admin->conns, &c->in_admin);
     restart_deadline(c);
     sl_h1_server_on_ready(c->server, on_ready, c);
 }

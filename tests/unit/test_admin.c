@@ -364,21 +364,28 @@ static void silence_ends_a_connection(void **state)
     }
 }
 
-static void more_connections_wait_for_room(void **state)
+static void ask_health(struct fixture *f, size_t i)
+{
+    send_text(&f->clients[i], "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await_text(f, &f->clients[i], "\r\n\r\nok\n");
+}
+
+static void one_too_many_takes_the_place_of_the_most_silent(void **state)
 {
     struct fixture *f = *state;
 
-    for (size_t i = 0; i < 17; i++) {
-        struct client *c = dial(f, i);
-
-        send_text(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        if (i < 16)
-            await_text(f, c, "\r\n\r\nok\n");
-    }
-    settle(f);
-    assert_int_equal(f->clients[16].got.len, 0);
-    hang_up(&f->clients[3]);
-    await_text(f, &f->clients[16], "\r\n\r\nok\n");
+    for (size_t i = 0; i < 16; i++)
+        dial(f, i);
+    send_text(&f->clients[2], "GET /heal");
+    ask_health(f, 0);
+    dial(f, 16);
+    ask_health(f, 16);
+    await_end(f, &f->clients[1]);
+    dial(f, 17);
+    ask_health(f, 17);
+    await_end(f, &f->clients[2]);
+    ask_health(f, 15);
+    assert_false(f->clients[0].is_ended);
 }
 
 static void free_closes_what_is_open(void **state)
@@ -437,6 +444,8 @@ static void profile_is_taken_while_others_are_served(void **state)
     settle(f);
     assert_true(got(ask(f, PROFILE("1")), "HTTP/1.1 409 "));
     assert_true(got(get(f, "/healthz"), " 200 "));
+    for (size_t i = 2; i < MAX_CLIENTS; i++)
+        dial(f, i);
     sl_loop_advance(f->loop, 59999);
     settle(f);
     assert_int_equal(c->got.len, 0);
@@ -502,7 +511,7 @@ int main(void)
         cmocka_unit_test(unix_socket_takes_any_host),
         TEST(connection_is_kept),
         TEST(silence_ends_a_connection),
-        TEST(more_connections_wait_for_room),
+        TEST(one_too_many_takes_the_place_of_the_most_silent),
         TEST(free_closes_what_is_open),
         cmocka_unit_test(seconds_are_read_from_the_query),
 #if SL_HAVE_PROFILER
