@@ -13,6 +13,7 @@
 #include "io/stream.h"
 
 #define DEADLINE_MS 10000
+#define PROFILE_TYPE "application/octet-stream"
 
 static void run(struct sl_admin_conn *c);
 
@@ -89,7 +90,7 @@ static struct sl_str date_now(struct sl_arena *a)
 }
 
 /* Queues the head of c->answer; its body goes out with run(). */
-static void begin_answer(struct sl_admin_conn *c)
+static void begin_answer_framed(struct sl_admin_conn *c, enum sl_framing framing)
 {
     const struct sl_admin_answer *answer = &c->answer;
     struct sl_head head = { .arena = &c->arena,
@@ -98,7 +99,7 @@ static void begin_answer(struct sl_admin_conn *c)
                             .major = 1,
                             .minor = 1,
                             .keep_alive = true,
-                            .framing = SL_FRAMING_LENGTH,
+                            .framing = framing,
                             .content_length = answer->body.len };
 
     add(&head, "Content-Type", sl_str_of(answer->type));
@@ -111,6 +112,11 @@ static void begin_answer(struct sl_admin_conn *c)
         add(&head, "Allow", SL_STR("GET, HEAD"));
     /* What goes wrong here goes wrong again in send(). */
     (void)c->stream->ops->send_head(c->stream, &head);
+}
+
+static void begin_answer(struct sl_admin_conn *c)
+{
+    begin_answer_framed(c, SL_FRAMING_LENGTH);
 }
 
 static enum sl_err send_body(struct sl_admin_conn *c)
@@ -159,7 +165,7 @@ static void on_profile(void *arg, struct sl_str profile, const struct sl_fault *
     restart_deadline(c);
     if (fault == NULL) {
         c->answer.status = 200;
-        c->answer.type = "application/octet-stream";
+        c->answer.type = PROFILE_TYPE;
         sl_buf_add_str(&c->answer.body, profile);
     } else {
         sl_admin_say(&c->answer, 500, fault->text);
@@ -177,21 +183,37 @@ static void profile_failed(struct sl_admin_conn *c, const struct sl_fault *fault
     begin_answer(c);
 }
 
-static void start_profile(struct sl_admin_conn *c, struct sl_str query)
+static void start_profile(struct sl_admin_conn *c, uint64_t seconds)
 {
-    struct sl_profile_conf conf = { .loop = c->admin->loop };
+    struct sl_profile_conf conf = { .loop = c->admin->loop, .seconds = seconds };
     struct sl_fault fault;
 
-    if (!sl_profile_parse_seconds(query, &conf.seconds)) {
+    if (sl_profile_start(&conf, on_profile, c, &c->profile, &fault) == SL_OK)
+        sl_timer_stop(&c->deadline);
+    else
+        profile_failed(c, &fault);
+}
+
+/* HEAD takes no profile, so nobody knows how long one would be. */
+static void announce_profile(struct sl_admin_conn *c)
+{
+    c->answer.status = 200;
+    c->answer.type = PROFILE_TYPE;
+    begin_answer_framed(c, SL_FRAMING_NONE);
+}
+
+static void answer_profile(struct sl_admin_conn *c, struct sl_str query)
+{
+    uint64_t seconds;
+
+    if (!sl_profile_parse_seconds(query, &seconds)) {
         sl_admin_say(&c->answer, 400, "seconds=N with N from 1 to 300");
         begin_answer(c);
-        return;
+    } else if (SL_HAVE_PROFILER && c->has_no_body) {
+        announce_profile(c);
+    } else {
+        start_profile(c, seconds);
     }
-    if (sl_profile_start(&conf, on_profile, c, &c->profile, &fault) != SL_OK) {
-        profile_failed(c, &fault);
-        return;
-    }
-    sl_timer_stop(&c->deadline);
 }
 
 /* While a profile is taken a client that leaves is the only thing to look out for. */
@@ -228,8 +250,8 @@ static void answer_request(struct sl_admin_conn *c, const struct sl_head *reques
         sl_admin_say(&c->answer, 421, "this address answers to localhost and IP addresses only");
     } else if (!is_get && !c->has_no_body) {
         sl_admin_say(&c->answer, 405, "only GET and HEAD");
-    } else if (is_get && sl_str_eq(path, SL_STR("/debug/pprof/profile"))) {
-        start_profile(c, query);
+    } else if (sl_str_eq(path, SL_STR("/debug/pprof/profile"))) {
+        answer_profile(c, query);
         return;
     } else {
         sl_admin_page(c->admin, path, &c->answer);

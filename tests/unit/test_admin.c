@@ -201,8 +201,6 @@ static void what_is_refused(void **state)
           "close\r\n\r\nab",
           "405" },
         { "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "405" },
-        { "HEAD /debug/pprof/profile HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-          "404" },
         { "GET /debug/pprof/profile?seconds=0 HTTP/1.1\r\nHost: localhost\r\nConnection: "
           "close\r\n\r\n",
           "400" },
@@ -460,6 +458,25 @@ static void profile_is_taken_while_others_are_served(void **state)
     assert_true(got(c, "test_admin\n"));
 }
 
+static void head_of_a_profile_takes_none(void **state)
+{
+    static const char head[] = "HEAD /debug/pprof/profile?seconds=1 HTTP/1.1\r\n"
+                               "Host: localhost\r\n\r\n";
+    struct fixture *f = *state;
+    struct client *c = dial(f, 1);
+
+    send_text(c, head);
+    await_text(f, c, "\r\n\r\n");
+    assert_true(got(c, "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"));
+    assert_false(got(c, "Content-Length"));
+    assert_false(got(c, "Transfer-Encoding"));
+    send_text(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await_text(f, c, "\r\n\r\nok\n");
+    assert_true(got(ask(f, "HEAD /debug/pprof/profile?seconds=0 HTTP/1.1\r\nHost: localhost\r\n"
+                           "Connection: close\r\n\r\n"),
+                    " 400 "));
+}
+
 static void profile_ends_with_its_client(void **state)
 {
     struct fixture *f = *state;
@@ -516,6 +533,7 @@ int main(void)
         cmocka_unit_test(seconds_are_read_from_the_query),
 #if SL_HAVE_PROFILER
         TEST(profile_is_taken_while_others_are_served),
+        TEST(head_of_a_profile_takes_none),
         TEST(profile_ends_with_its_client),
         TEST(profile_ends_with_the_admin),
 #else
