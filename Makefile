@@ -40,9 +40,10 @@ fuzz: deps build/clang/build.ninja ## run each fuzz target for FUZZ_SECONDS (60)
 	@$(NINJA) -C build/clang fuzz-targets
 	@tools/run-fuzz build/clang $(FUZZ_SECONDS) $(ARGS)
 
-bench: deps build ## CPU a request in the four regimes of forging, as a table
+bench: deps build ## CPU a request in the four regimes of forging, as a table; HTTP/2 beside HTTP/1
 	@$(NINJA) -C build/release bench/origin bench/loadgen
 	@$(PYTHON) bench/story $(ARGS)
+	@$(PYTHON) bench/streams
 
 soak: deps build ## an hour of mixed load, idle connections, huge bodies (SOAK_SECONDS)
 	@$(NINJA) -C build/release bench/origin bench/loadgen
