@@ -1,4 +1,8 @@
-/* listeners.c -- each listener is in one ring: active, gone, or one of a plan's. */
+/* listeners.c -- each listener is in one ring: active, gone, or one of a plan's.
+ *
+ * One that is gone has its socket for as long as a worker uses it, and may come back.  In a plan's
+ * `opened` those are told from new ones by that use.
+ */
 #include "app/listeners.h"
 
 #include <unistd.h>
@@ -64,18 +68,25 @@ static enum sl_err open_one(const struct sl_addr *addr, struct sl_link *ring,
     return SL_OK;
 }
 
-/* True when one of the active ones was for this address; it is kept. */
-static bool keep(struct sl_listeners *set, const struct sl_addr *addr, struct sl_link *kept)
+/* True when one with a socket for this address was in `from`; it is moved. */
+static bool move_one(struct sl_link *to, struct sl_link *from, const struct sl_addr *addr)
 {
-    SL_LIST_FOREACH_SAFE (it, &set->active) {
-        if (!sl_addr_eq(&at_link(it)->asked, addr))
+    SL_LIST_FOREACH_SAFE (it, from) {
+        if (at_link(it)->fd < 0 || !sl_addr_eq(&at_link(it)->asked, addr))
             continue;
-        sl_assert(it != kept);
         sl_link_remove(it);
-        sl_list_add(kept, it);
+        sl_list_add(to, it);
         return true;
     }
     return false;
+}
+
+static enum sl_err plan_one(struct sl_listeners *set, const struct sl_addr *addr,
+                            struct sl_listener_plan *plan, struct sl_fault *fault)
+{
+    if (move_one(&plan->kept, &set->active, addr) || move_one(&plan->opened, &set->gone, addr))
+        return SL_OK;
+    return open_one(addr, &plan->opened, fault);
 }
 
 enum sl_err sl_listeners_plan(struct sl_listeners *set, const struct sl_config_listener *wanted,
@@ -88,8 +99,7 @@ enum sl_err sl_listeners_plan(struct sl_listeners *set, const struct sl_config_l
     sl_list_init(&plan->kept);
     sl_list_init(&plan->dropped);
     for (uint32_t i = 0; i < n_wanted && err == SL_OK; i++)
-        if (!keep(set, &wanted[i].address, &plan->kept))
-            err = open_one(&wanted[i].address, &plan->opened, fault);
+        err = plan_one(set, &wanted[i].address, plan, fault);
     move_all(&plan->dropped, &set->active);
     if (err != SL_OK)
         sl_listeners_undo(set, plan);
@@ -98,6 +108,12 @@ enum sl_err sl_listeners_plan(struct sl_listeners *set, const struct sl_config_l
 
 void sl_listeners_undo(struct sl_listeners *set, struct sl_listener_plan *plan)
 {
+    SL_LIST_FOREACH_SAFE (it, &plan->opened) {
+        if (at_link(it)->n_using == 0)
+            continue;
+        sl_link_remove(it);
+        sl_list_add(&set->gone, it);
+    }
     free_all(&plan->opened);
     move_all(&set->active, &plan->kept);
     move_all(&set->active, &plan->dropped);

@@ -22,7 +22,8 @@ struct sl_listener {
     struct sl_addr bound;
     int fd;
     char name[SL_ADDR_TEXT]; /**< of bound; connections refer to it, so it lives until the end */
-    uint32_t n_using;        /**< workers that accept from it; the socket may be closed at 0 */
+    uint32_t n_using; /**< orders to accept from it that no worker has reported to be over; the
+                         socket may be closed at 0 */
 };
 
 /** Zeroed memory is not a set: init first. */
@@ -36,7 +37,7 @@ void sl_listeners_fini(struct sl_listeners *set);
 
 /** What a configuration changes: a plan, made first, then committed or dropped. */
 struct sl_listener_plan {
-    struct sl_link opened;  /**< new ones, not yet in the set */
+    struct sl_link opened;  /**< new ones, and gone ones whose socket was still in use */
     struct sl_link kept;    /**< those that stay */
     struct sl_link dropped; /**< those to be closed */
 };
@@ -45,7 +46,7 @@ struct sl_listener_plan {
 enum sl_err sl_listeners_plan(struct sl_listeners *set, const struct sl_config_listener *wanted,
                               uint32_t n_wanted, struct sl_listener_plan *ret_plan,
                               struct sl_fault *fault) SL_MUST_USE;
-/** Closes what was opened; the set is as it was. */
+/** Closes what is new; the set is as it was. */
 void sl_listeners_undo(struct sl_listeners *set, struct sl_listener_plan *plan);
 /** The set is opened and kept ones; dropped ones are in `gone`. */
 void sl_listeners_commit(struct sl_listeners *set, struct sl_listener_plan *plan);

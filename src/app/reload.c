@@ -175,8 +175,6 @@ static void order_workers(struct change *c)
         SL_LIST_FOREACH (it, &c->plan.dropped)
             sl_worker_unlisten(d->workers[i], SL_CONTAINER(it, struct sl_listener, in_set));
     }
-    SL_LIST_FOREACH (it, &c->plan.dropped)
-        SL_CONTAINER(it, struct sl_listener, in_set)->n_using = d->n_workers;
 }
 
 static void say_sockets(const struct change *c)

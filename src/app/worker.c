@@ -204,6 +204,7 @@ void sl_worker_configure(struct sl_worker *w, struct sl_snapshot *snapshot)
 
 void sl_worker_listen(struct sl_worker *w, struct sl_listener *l)
 {
+    l->n_using++;
     give(w, &(struct order){ .kind = ORDER_LISTEN, .listener = l, .fd = l->fd });
 }
 

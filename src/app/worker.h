@@ -44,7 +44,8 @@ struct sl_worker *sl_worker_new(const struct sl_worker_conf *conf);
 
 /** A reference is taken. */
 void sl_worker_configure(struct sl_worker *w, struct sl_snapshot *snapshot);
-/** After the first CONFIGURED that worked. */
+/** After the first CONFIGURED that worked.  Counted in l->n_using, from which the owner takes off
+ * each UNLISTENED. */
 void sl_worker_listen(struct sl_worker *w, struct sl_listener *l);
 void sl_worker_unlisten(struct sl_worker *w, struct sl_listener *l);
 void sl_worker_drain(struct sl_worker *w);
