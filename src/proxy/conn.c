@@ -13,9 +13,6 @@
 #include "proxy/conn_internal.h"
 #include "proxy/snapshot.h"
 
-/* What a connection has left of its life when it drains: for a first request, or to see its end. */
-#define DRAIN_MS 1000u
-
 static void on_wake(void *arg);
 static void on_timer(void *arg);
 static void on_exchanged(void *arg);
@@ -107,6 +104,8 @@ void sl_conn_drain(struct sl_conn *c)
         sl_h1_server_drain(c->server);
     if (c->multiplex != NULL)
         sl_multiplex_drain(c->multiplex);
+    if (c->intercept != NULL)
+        sl_intercept_hurry(c->intercept, DRAIN_MS);
     sl_task_post(c->env->loop, &c->wake);
 }
 

@@ -34,6 +34,10 @@ enum sl_conn_state {
     ST_N
 };
 
+/* What a connection has left of its life when it drains: for a first request, the first bytes of a
+ * tunnel, or to see its end. */
+#define DRAIN_MS 1000u
+
 /* What follows the CONNECT's reply. */
 enum sl_conn_plan { PLAN_INTERCEPT, PLAN_TUNNEL, PLAN_READ };
 

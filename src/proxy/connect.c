@@ -133,6 +133,8 @@ static void start_intercept(struct sl_conn *c, struct sl_stream *stream)
                                                                    .facts = &c->facts,
                                                                    .arena = &c->arena },
                                       on_intercepted, c);
+    if (c->is_draining)
+        sl_intercept_hurry(c->intercept, DRAIN_MS);
     sl_conn_go(c, ST_INTERCEPT);
 }
 

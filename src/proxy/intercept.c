@@ -22,7 +22,8 @@ struct sl_intercept {
     struct sl_intercept_conf conf;
     struct sl_stream *stream;
     struct sl_timer deadline;
-    struct sl_task begin; /* the preface may hold all that is needed */
+    struct sl_timer hurry; /* PEEK, in a drain */
+    struct sl_task begin;  /* the preface may hold all that is needed */
     struct sl_hello hello;
     struct sl_leaf_get *get;
     const char *leaf; /* "hit" or "forged", once there is one */
@@ -52,6 +53,17 @@ struct sl_intercept *sl_intercept_start(const struct sl_intercept_conf *conf, sl
     return op;
 }
 
+static bool is_peeking(const struct sl_intercept *op)
+{
+    return op->get == NULL && op->handshake == NULL;
+}
+
+void sl_intercept_hurry(struct sl_intercept *op, uint32_t ms)
+{
+    if (is_peeking(op))
+        sl_timer_start(op->conf.env->loop, &op->hurry, ms, on_deadline, op);
+}
+
 void sl_intercept_cancel(struct sl_intercept **intercept)
 {
     struct sl_intercept *op = *intercept;
@@ -60,6 +72,7 @@ void sl_intercept_cancel(struct sl_intercept **intercept)
         return;
     *intercept = NULL;
     sl_timer_stop(&op->deadline);
+    sl_timer_stop(&op->hurry);
     sl_task_cancel(op->conf.env->loop, &op->begin);
     sl_leaf_get_cancel(&op->get);
     sl_tls_handshake_cancel(&op->handshake);
@@ -174,6 +187,7 @@ static void on_hello(struct sl_intercept *op)
     struct sl_fault fault = { 0 };
     struct sl_decision d;
 
+    sl_timer_stop(&op->hurry);
     if (learn_sni(op, &fault) != SL_OK) {
         fail(op, &fault);
         return;

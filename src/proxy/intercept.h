@@ -8,6 +8,7 @@
 #define SL_PROXY_INTERCEPT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -49,6 +50,8 @@ typedef void sl_intercept_fn(void *arg, const struct sl_intercept_result *result
 
 struct sl_intercept *sl_intercept_start(const struct sl_intercept_conf *conf, sl_intercept_fn *done,
                                         void *arg);
+/** The first bytes have to come within @a ms (a drain); what begins with them keeps its time. */
+void sl_intercept_hurry(struct sl_intercept *op, uint32_t ms);
 /** Closes the stream. */
 void sl_intercept_cancel(struct sl_intercept **op);
 

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 
+#define CONNECT_A "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"
 #define OK_HELLO "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 #define GET(path) "GET http://a.example" path " HTTP/1.1\r\nHost: a.example\r\n\r\n"
 
@@ -58,6 +59,27 @@ static const struct sim_case cases[] = {
         .log = "allow 200 ",
     },
     {
+        .name = "drain inside a silent tunnel: its first bytes have a second",
+        .client = SCRIPT(SEND(CONNECT_A), AWAIT("established\r\n\r\n"), DRAIN, WAIT(1000), END),
+        .log = "error 200 request_timeout ",
+    },
+    {
+        .name = "drain before a CONNECT's reply: the same",
+        .client = SCRIPT(SEND(CONNECT_A), DRAIN, AWAIT("established\r\n\r\n"), WAIT(1000), END),
+        .log = "error 200 request_timeout ",
+    },
+    {
+        .name = "drain inside a tunnel: what begins in time is finished",
+        .answers = { SIM_ALLOW },
+        .client =
+            SCRIPT(SEND(CONNECT_A), AWAIT("established\r\n\r\n"), DRAIN, WAIT(999),
+                   SEND("GET /1 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"), AWAIT("hello"), END),
+        .origins = { SCRIPT(AWAIT("\r\n\r\n"), WAIT(2000), SEND(OK_HELLO)) },
+        .opened = "a.example:443 ",
+        .asked = "request /1 ",
+        .log = "allow 200 ",
+    },
+    {
         .name = "reload between requests: the next one sees the new rules",
         .answers = { SIM_ALLOW },
         .reloaded = deny_all,
@@ -84,9 +106,7 @@ static const struct sim_case cases[] = {
         .answers = { SIM_ALLOW },
         .reloaded = deny_all,
         .client =
-            SCRIPT(SEND("CONNECT a.example:443 HTTP/1.1\r\nHost: "
-                        "a.example:443\r\n\r\n"),
-                   AWAIT("established\r\n\r\n"), TLS("a.example"),
+            SCRIPT(SEND(CONNECT_A), AWAIT("established\r\n\r\n"), TLS("a.example"),
                    SEND("GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\n"), AWAIT("hello"), RELOAD,
                    SEND("GET /2 HTTP/1.1\r\nHost: a.example\r\n\r\n"), AWAIT("closed for today")),
         .origins = { SCRIPT(TLS("a.example"), AWAIT("\r\n\r\n"), SEND(OK_HELLO)) },
