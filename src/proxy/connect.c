@@ -44,7 +44,7 @@ static void account(struct sl_conn *c, const struct outcome *o)
                            .bytes_out = o->bytes_out,
                            .duration_us = sl_mono_us() - c->start_mono_us,
                            .verdict = o->verdict,
-                           .leaf = "none",
+                           .leaf = c->client.leaf,
                            .opaque = o->opaque,
                            .error = c->fault.err,
                            .detail = c->fault.text };
@@ -412,9 +412,13 @@ static void decide_opaque(struct sl_conn *c)
     }
 }
 
-static void intercept_failed(struct sl_conn *c, const struct sl_fault *fault)
+static void intercept_failed(struct sl_conn *c, const struct sl_intercept_result *r)
 {
+    const struct sl_fault *fault = r->fault;
+
     c->fault = *fault;
+    if (r->leaf != NULL)
+        c->client.leaf = r->leaf;
     set_ruling(c, &(struct sl_ruling){ .action = SL_ACTION_DENY });
     if (fault->err == SL_TLS_ALERT)
         sl_log(SL_LOG_INFO, "client rejects our certificate for %.*s: %s",
@@ -491,7 +495,7 @@ static void on_intercepted(void *arg, const struct sl_intercept_result *r)
         decide_opaque(c);
         break;
     case SL_INTERCEPT_FAILED:
-        intercept_failed(c, r->fault);
+        intercept_failed(c, r);
         break;
     }
     sl_conn_run(c);

@@ -117,7 +117,8 @@ static void fail(struct sl_intercept *op, const struct sl_fault *fault)
 {
     struct sl_fault copy = *fault;
 
-    finish(op, &(struct sl_intercept_result){ .kind = SL_INTERCEPT_FAILED, .fault = &copy });
+    finish(op, &(struct sl_intercept_result){
+                   .kind = SL_INTERCEPT_FAILED, .leaf = op->leaf, .fault = &copy });
 }
 
 static void open_tls(struct sl_intercept *op, struct sl_leaf *leaf)
@@ -278,11 +279,12 @@ static void on_leaf(void *arg, struct sl_leaf *leaf, bool forged, const struct s
     struct sl_intercept *op = arg;
 
     op->get = NULL;
-    op->leaf = forged ? "forged" : "hit";
-    if (leaf == NULL)
+    if (leaf == NULL) {
         fail(op, fault);
-    else
-        open_tls(op, leaf);
+        return;
+    }
+    op->leaf = forged ? "forged" : "hit";
+    open_tls(op, leaf);
 }
 
 static void on_handshake(void *arg, struct sl_stream *stream, const struct sl_fault *fault)

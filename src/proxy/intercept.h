@@ -38,10 +38,11 @@ struct sl_intercept_conf {
 
 struct sl_intercept_result {
     enum sl_intercept_kind kind;
-    struct sl_stream *stream;     /**< the callee's; NULL when FAILED */
-    const char *tls_version;      /**< TLS */
-    bool http2;                   /**< TLS, HTTP: it speaks HTTP/2 */
-    const char *leaf;             /**< TLS: "hit", "forged", or "none" for a resumed session */
+    struct sl_stream *stream; /**< the callee's; NULL when FAILED */
+    const char *tls_version;  /**< TLS */
+    bool http2;               /**< TLS, HTTP: it speaks HTTP/2 */
+    const char *leaf;         /**< TLS: "hit", "forged", or "none" for a resumed session; FAILED:
+                                 how the client's was come by, NULL when it got none */
     const struct sl_fault *fault; /**< FAILED */
 };
 

@@ -316,6 +316,7 @@ def test_a_client_that_rejects_the_authority_is_logged(proxy, connect, origin, h
     client.sock.close()
     line = proxy.log(host=host, method="CONNECT")
     assert line["error"] in ("tls_alert", "tls_protocol")
+    assert line["leaf"] == "forged"
     assert origin.n_connections == 0
 
 
