@@ -11,6 +11,7 @@
 #include "io/loop.h"
 #include "io/stream.h"
 #include "policy/gate.h"
+#include "proxy/first_bytes.h"
 #include "proxy/snapshot.h"
 #include "tls/hello.h"
 #include "tls/leaf_cache.h"
@@ -225,7 +226,7 @@ static enum sl_err look(struct sl_intercept *op)
 
     if (err == SL_OK || err == SL_AGAIN)
         return err;
-    switch (sl_hello_first_bytes(in)) {
+    switch (sl_first_bytes(in)) {
     case SL_FIRST_UNKNOWN:
         return SL_AGAIN;
     case SL_FIRST_HTTP:

@@ -26,16 +26,6 @@ struct sl_hello {
     bool offers_tls13;
 };
 
-enum sl_first_bytes {
-    SL_FIRST_UNKNOWN, /**< too few bytes to tell */
-    SL_FIRST_TLS,
-    SL_FIRST_HTTP, /**< an HTTP/1 request line may begin here */
-    SL_FIRST_OPAQUE,
-};
-
-/** What a client that just got its tunnel is talking. */
-enum sl_first_bytes sl_hello_first_bytes(struct sl_str in);
-
 /** SL_OK, SL_AGAIN while the message is incomplete, SL_TLS_PROTOCOL when it is no ClientHello. */
 enum sl_err sl_hello_parse(struct sl_str in, struct sl_arena *a,
                            struct sl_hello *ret_hello) SL_MUST_USE;

@@ -276,51 +276,6 @@ static void test_limit_counts_record_headers(void **state)
     sl_buf_fini(&in);
 }
 
-static void test_first_bytes(void **state)
-{
-    static const struct {
-        struct sl_str in;
-        enum sl_first_bytes want;
-    } rows[] = {
-        { LIT(""), SL_FIRST_UNKNOWN },
-        { LIT("\x16"), SL_FIRST_UNKNOWN },
-        { LIT("\x16\x03"), SL_FIRST_TLS },
-        { LIT("\x16\x02"), SL_FIRST_OPAQUE },
-        { LIT("G"), SL_FIRST_UNKNOWN },
-        { LIT("GET"), SL_FIRST_UNKNOWN },
-        { LIT("GET "), SL_FIRST_HTTP },
-        { LIT("PRI * HTTP/2.0\r\n"), SL_FIRST_HTTP },
-        { LIT("MADE_UP* /"), SL_FIRST_HTTP },
-        { LIT(" GET /"), SL_FIRST_OPAQUE },
-        { LIT("GET\t/"), SL_FIRST_HTTP },
-        { LIT("GET\r\n"), SL_FIRST_OPAQUE },
-        { LIT("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), SL_FIRST_OPAQUE },
-        { LIT("\x05\x01\x00"), SL_FIRST_OPAQUE },
-        { LIT("\0"), SL_FIRST_OPAQUE },
-        { LIT("\x80\x2e\x01"), SL_FIRST_UNKNOWN },
-        { LIT("\x80\x2e\x01\x03\x03"), SL_FIRST_TLS },
-        { LIT("\x80\x2e\x02\x03"), SL_FIRST_OPAQUE },
-        /* What lenient origins take for a request must not pass as something else. */
-        { LIT("\r\n"), SL_FIRST_UNKNOWN },
-        { LIT("\r\nGET /"), SL_FIRST_HTTP },
-        { LIT("\n\r\n\nGET /"), SL_FIRST_HTTP },
-        { LIT("M-SEARCH /"), SL_FIRST_HTTP },
-        { LIT("GET2 /"), SL_FIRST_UNKNOWN },
-        { LIT("GET2 / HTTP/1.1"), SL_FIRST_HTTP },
-        { LIT("x.y /a http/1.0\r\n"), SL_FIRST_HTTP },
-        { LIT("x.y /a\r\n"), SL_FIRST_OPAQUE },
-        { LIT("SSH-2.0-x HTTP/1.1\r\n"), SL_FIRST_HTTP },
-        { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF"), SL_FIRST_UNKNOWN },
-        { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF "), SL_FIRST_HTTP },
-        { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG /\r\n"), SL_FIRST_OPAQUE },
-        { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\n"), SL_FIRST_HTTP },
-    };
-
-    (void)state;
-    for (size_t i = 0; i < SL_LEN(rows); i++)
-        assert_int_equal(sl_hello_first_bytes(rows[i].in), rows[i].want);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,7 +286,6 @@ int main(void)
         cmocka_unit_test(test_sni_length),
         cmocka_unit_test(test_refused_records),
         cmocka_unit_test(test_limit_counts_record_headers),
-        cmocka_unit_test(test_first_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
