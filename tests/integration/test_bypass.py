@@ -4,7 +4,7 @@ import json
 import pytest
 
 from harness.check_service import CheckService, deny
-from harness.client import request
+from harness.client import WireTls, request
 from harness.origin import Origin
 from harness.process import merged
 
@@ -28,11 +28,31 @@ def test_what_an_origin_may_take_for_a_request_is_not_opaque(sluice, check, plai
     assert plain_origin.n_connections == 0
 
 
-def test_an_ssl2_hello_is_refused(sluice, origin, connect, host):
+OLD_HELLO = b"\x03\x03\x00\x15\x00\x00\x00\x10" + b"\x00" * 37
+
+
+@pytest.mark.parametrize("before, version", [
+    (b"\x15\x03\x01\x00\x02\x01\x5a", b"\x03\x01"), (b"\x14\x03\x03\x00\x01\x01", b"\x03\x01"),
+    (b"", b"\x00\x00"), (b"", b"\x04\x01"), (b"", b"\x7f\x01")])
+def test_a_hello_that_only_some_servers_take_is_refused(sluice, check, origin, connect, pki, host,
+                                                        before, version):
+    """Java reads past a warning before the ClientHello, and does not look at a record's version."""
+    proxy = sluice(check.config())
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    hello = WireTls(pki.trusting(), host).hello()
+    client.send(before + hello[:1] + version + hello[3:])
+    assert client.is_closed()
+    assert origin.n_connections == 0 and check.questions == []
+    assert proxy.log(host=host)["error"] == "tls_protocol"
+
+
+@pytest.mark.parametrize("head", [b"\x80\x2e\x01", b"\x00\x2e\x01", b"\x00\x2e\x00\x01"])
+def test_an_ssl2_hello_is_refused(sluice, origin, connect, host, head):
     proxy = sluice()
     client = connect(proxy)
     assert client.connect(host, origin.port).status == 200
-    client.send(b"\x80\x2e\x01\x03\x03\x00\x15\x00\x00\x00\x10" + b"\x00" * 37)
+    client.send(head + OLD_HELLO)
     assert client.is_closed()
     assert origin.n_connections == 0
     assert proxy.log(host=host)["error"] == "tls_protocol"
