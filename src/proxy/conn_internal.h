@@ -14,6 +14,7 @@
 #include "policy/gate.h"
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
+#include "proxy/first_bytes.h"
 #include "proxy/intercept.h"
 #include "proxy/multiplex.h"
 #include "proxy/relay.h"
@@ -79,6 +80,7 @@ struct sl_conn {
     struct sl_intercept *intercept; /* ST_INTERCEPT */
     struct sl_multiplex *multiplex; /* ST_MULTIPLEX */
     struct sl_relay *relay;         /* ST_TUNNEL */
+    struct sl_request_line line;    /* of opaque bytes, watched by the relay */
     struct sl_fault fault;
 };
 

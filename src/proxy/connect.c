@@ -138,14 +138,20 @@ static void start_intercept(struct sl_conn *c, struct sl_stream *stream)
     sl_conn_go(c, ST_INTERCEPT);
 }
 
+/* What passes by a rule that says tunnel may be anything; by its name alone, anything but a
+ * request.
+ */
 static void start_relay(struct sl_conn *c, struct sl_stream *client)
 {
+    bool is_tunnel = c->ruling.action == SL_ACTION_TUNNEL;
+
     c->relay = sl_relay_start(
         &(struct sl_relay_conf){ .loop = c->env->loop,
                                  .client = client,
                                  .upstream = c->upstream,
                                  .preface = sl_buf_str(&c->preface),
-                                 .idle_timeout_ms = c->env->conf->limits.idle_timeout_ms },
+                                 .idle_timeout_ms = c->env->conf->limits.idle_timeout_ms,
+                                 .line = is_tunnel ? NULL : &c->line },
         on_relayed, c);
     c->upstream = NULL;
     sl_buf_fini(&c->preface);

@@ -1,9 +1,6 @@
 /* first_bytes.c -- what stays in doubt is called TLS or HTTP, which is parsed and refused. */
 #include "proxy/first_bytes.h"
 
-#include <stdint.h>
-#include <strings.h>
-
 #include "http/chars.h"
 
 #define TYPE_CHANGE_CIPHER_SPEC 20
@@ -17,48 +14,96 @@
 /* A first line longer than this is taken for a request, which has a limit and an error for it. */
 #define UNDECIDED_MAX ((size_t)8192)
 
-static bool names_http(const char *line, size_t n)
+/* RFC 9112 section 3 lets a recipient take VT, FF and a bare CR for a blank; servers that split at
+ * blanks as their language knows them take LF, the separators of ASCII, and those of Latin-1. */
+static bool is_blank(char c)
 {
-    static const char mark[] = " http/";
-
-    for (size_t i = 0; i + sizeof(mark) - 1 <= n; i++) {
-        if (strncasecmp(line + i, mark, sizeof(mark) - 1) == 0)
-            return true;
-    }
-    return false;
+    return (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= ' ') || c == '\x85' || c == '\xa0';
 }
+
+static size_t count_blanks(struct sl_str in)
+{
+    size_t n = 0;
+
+    while (n < in.n && is_blank(in.p[n]))
+        n++;
+    return n;
+}
+
+/* -- what was opaque ----------------------------------------------------------------------------
+ */
+
+/* States of a line: before its first word, ended, else how much of MARK it ends in. */
+enum { LINE_BEFORE, LINE_ENDED, LINE_WORD };
+
+#define MARK " http/"
+#define MARK_LEN (sizeof(MARK) - 1)
+
+static uint8_t line_step(uint8_t state, char c)
+{
+    size_t matched = state - (size_t)LINE_WORD;
+
+    if (state == LINE_ENDED || (state == LINE_BEFORE && is_blank(c)))
+        return state;
+    if (c == '\n')
+        return LINE_ENDED;
+    if (is_blank(c))
+        return LINE_WORD + 1;
+    if (state > LINE_WORD && sl_lower(c) == MARK[matched])
+        return (uint8_t)(state + 1);
+    return LINE_WORD;
+}
+
+bool sl_request_line_pass(struct sl_request_line *line, struct sl_str bytes)
+{
+    for (size_t i = 0; i < bytes.n && line->state != LINE_ENDED; i++) {
+        line->state = line_step(line->state, bytes.p[i]);
+        if (line->state == LINE_WORD + MARK_LEN)
+            return false;
+    }
+    return true;
+}
+
+/* -- HTTP ---------------------------------------------------------------------------------------
+ */
 
 /* A method with digits or dots, or a very long one, may be another protocol's greeting ("SSH-2.0-x
  * comment"): the rest of the line tells.  What stays in doubt is HTTP, which is parsed and refused.
  */
 static enum sl_first_bytes odd_line(struct sl_str in)
 {
-    const char *end = memchr(in.p, '\n', in.n);
+    struct sl_request_line line = { 0 };
 
-    if (names_http(in.p, end != NULL ? (size_t)(end - in.p) : in.n))
+    if (!sl_request_line_pass(&line, in))
         return SL_FIRST_HTTP;
-    if (end != NULL)
+    if (line.state == LINE_ENDED)
         return SL_FIRST_OPAQUE;
     return in.n < UNDECIDED_MAX ? SL_FIRST_UNKNOWN : SL_FIRST_HTTP;
 }
 
-/* Origins are lenient: empty lines before a request, any token for a method, even no version behind
- * the target.  Whatever one of them may take for a request is HTTP here, and checked as that. */
+/* Origins are lenient: empty lines and blanks before a request, any token for a method, any blank
+ * behind it, even no version behind the target.  Whatever one of them may take for a request is
+ * HTTP here, and checked as that. */
 static enum sl_first_bytes method_or_opaque(struct sl_str in)
 {
+    struct sl_str word = sl_str_skip(in, count_blanks(in));
     bool odd = false;
     size_t n = 0;
 
-    while (in.n > 0 && (in.p[0] == '\r' || in.p[0] == '\n'))
-        in = sl_str_skip(in, 1);
-    for (; n < in.n && sl_char_is(in.p[n], SL_CHAR_TOKEN); n++)
-        odd |= in.p[n] == '.' || sl_is_digit(in.p[n]) || n >= METHOD_MAX;
-    if (n == in.n)
-        return n < UNDECIDED_MAX ? SL_FIRST_UNKNOWN : SL_FIRST_HTTP;
-    if (n == 0 || (in.p[n] != ' ' && in.p[n] != '\t'))
+    for (; n < word.n && sl_char_is(word.p[n], SL_CHAR_TOKEN); n++)
+        odd |= word.p[n] == '.' || sl_is_digit(word.p[n]) || n >= METHOD_MAX;
+    if (n == word.n)
+        return in.n < UNDECIDED_MAX ? SL_FIRST_UNKNOWN : SL_FIRST_HTTP;
+    /* No other protocol begins with an empty line but PROXY's, which stands before either. */
+    if (in.p[0] == '\r' || in.p[0] == '\n')
+        return SL_FIRST_HTTP;
+    if (n == 0 || !is_blank(word.p[n]))
         return SL_FIRST_OPAQUE;
-    return odd ? odd_line(in) : SL_FIRST_HTTP;
+    return odd ? odd_line(word) : SL_FIRST_HTTP;
 }
+
+/* -- TLS ----------------------------------------------------------------------------------------
+ */
 
 /* RFC 8446 section 5.1: any type of record, alerts before the ClientHello included.  Its version is
  * for nobody to look at, and some do not. */

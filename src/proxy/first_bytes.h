@@ -1,10 +1,13 @@
 /* first_bytes.h -- what a client that just got its tunnel is talking, told by its first bytes.
  *
- * Pure function on bytes, fuzzed: once it has told, more bytes never change the answer.
+ * Pure functions on bytes, fuzzed: once they have told, more bytes never change the answer.
  * Thread: any.
  */
 #ifndef SL_PROXY_FIRST_BYTES_H
 #define SL_PROXY_FIRST_BYTES_H
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/str.h"
 
@@ -16,5 +19,14 @@ enum sl_first_bytes {
 };
 
 enum sl_first_bytes sl_first_bytes(struct sl_str in);
+
+/** Where in its first line a client is whose bytes were opaque; zero at their begin. */
+struct sl_request_line {
+    uint8_t state;
+};
+
+/** Looks at the next bytes.  False when they name HTTP in the first line, so that some server may
+ * take it for a request whatever it begins with: they must not go on. */
+bool sl_request_line_pass(struct sl_request_line *line, struct sl_str bytes);
 
 #endif

@@ -1,5 +1,5 @@
 /* relay.c -- two directions, each FLOWING -> FINISHING (source ended, end not yet passed on) ->
- * ENDED
+ * ENDED, or from the client REFUSED: what was read must not go on.
  *
  * A direction holds a chunk only while bytes are under way.
  */
@@ -9,13 +9,15 @@
 #include "base/mem.h"
 #include "io/loop.h"
 #include "io/stream.h"
+#include "proxy/first_bytes.h"
 
 #define ROUND_CHUNKS 16 /* chunks a direction moves before others get their turn */
 
-enum flow { FLOWING, FINISHING, ENDED };
+enum flow { FLOWING, FINISHING, ENDED, REFUSED };
 
 struct direction {
     struct sl_stream *from, *to;
+    struct sl_request_line *line; /* NULL: not looked at */
     enum flow flow;
     char *chunk;
     size_t off, len;
@@ -39,20 +41,30 @@ static void on_step(void *arg);
 static void on_idle(void *arg);
 static sl_ready_fn on_ready;
 
+/* Whoever looks for a request line looks at each byte once, before it goes on. */
+static void look(struct direction *d, struct sl_str bytes)
+{
+    if (d->line != NULL && !sl_request_line_pass(d->line, bytes))
+        d->flow = REFUSED;
+}
+
 struct sl_relay *sl_relay_start(const struct sl_relay_conf *conf, sl_relay_fn *done, void *arg)
 {
     struct sl_relay *r = sl_zalloc(sizeof(*r));
 
-    *r = (struct sl_relay){ .loop = conf->loop,
-                            .client = conf->client,
-                            .upstream = conf->upstream,
-                            .out = { .from = conf->client, .to = conf->upstream },
-                            .back = { .from = conf->upstream, .to = conf->client },
-                            .idle_timeout_ms = conf->idle_timeout_ms,
-                            .last_ms = sl_loop_now_ms(conf->loop),
-                            .done = done,
-                            .arg = arg };
+    *r = (struct sl_relay){
+        .loop = conf->loop,
+        .client = conf->client,
+        .upstream = conf->upstream,
+        .out = { .from = conf->client, .to = conf->upstream, .line = conf->line },
+        .back = { .from = conf->upstream, .to = conf->client },
+        .idle_timeout_ms = conf->idle_timeout_ms,
+        .last_ms = sl_loop_now_ms(conf->loop),
+        .done = done,
+        .arg = arg
+    };
     sl_buf_add_str(&r->preface, conf->preface);
+    look(&r->out, conf->preface);
     r->step = (struct sl_task){ .fn = on_step, .arg = r };
     sl_stream_on_ready(r->client, on_ready, r);
     sl_stream_on_ready(r->upstream, on_ready, r);
@@ -121,8 +133,10 @@ static enum sl_err fill_chunk(struct direction *d)
     err = sl_stream_read(d->from, d->chunk, SL_CHUNK_SIZE, &n);
     d->off = 0;
     d->len = n;
-    if (err == SL_OK)
+    if (err == SL_OK) {
+        look(d, sl_str_make(d->chunk, n));
         return SL_OK;
+    }
     sl_chunk_put(d->chunk);
     d->chunk = NULL;
     return err;
@@ -141,6 +155,8 @@ static enum sl_err move(struct direction *d)
         else if (err != SL_OK)
             return err;
     }
+    if (d->flow == REFUSED)
+        return SL_BAD_REQUEST;
     if (d->flow == FINISHING) {
         enum sl_err err = sl_stream_shutdown(d->to);
 
@@ -153,6 +169,8 @@ static enum sl_err move(struct direction *d)
 
 static enum sl_err send_preface(struct sl_relay *r)
 {
+    if (r->out.flow == REFUSED)
+        return SL_BAD_REQUEST;
     while (r->preface.len != 0) {
         struct sl_str s = sl_buf_str(&r->preface);
         size_t n = 0;

@@ -12,6 +12,7 @@
 #include "base/str.h"
 
 struct sl_loop;
+struct sl_request_line;
 struct sl_relay;
 struct sl_stream;
 
@@ -21,6 +22,9 @@ struct sl_relay_conf {
     struct sl_stream *upstream; /**< taken over */
     struct sl_str preface;      /**< from the client, already read; copied, sent upstream first */
     uint32_t idle_timeout_ms;
+    struct sl_request_line *line; /**< ends the relay with SL_BAD_REQUEST when the client's first
+                                     line turns out to be one; borrowed until the end; NULL: not
+                                     looked at */
 };
 
 struct sl_relay_result {

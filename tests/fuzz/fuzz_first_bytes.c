@@ -1,9 +1,18 @@
-/* fuzz_first_bytes.c -- sl_first_bytes on any bytes, as they come in: an answer stands. */
+/* fuzz_first_bytes.c -- any bytes, as they come in: an answer stands, and a request
+ * line is found wherever it is cut. */
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/mem.h"
 #include "proxy/first_bytes.h"
+
+static bool passes(struct sl_str in, size_t cut)
+{
+    struct sl_request_line line = { 0 };
+
+    return sl_request_line_pass(&line, sl_str_head(in, cut)) &&
+           sl_request_line_pass(&line, sl_str_skip(in, cut));
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -16,5 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sl_assert(first == SL_FIRST_UNKNOWN || now == first);
         first = now;
     }
+    for (size_t cut = 0; cut <= size; cut += size / 64 + 1)
+        sl_assert(passes(in, cut) == passes(in, size));
     return 0;
 }

@@ -7,6 +7,7 @@ from harness.check_service import CheckService, deny
 from harness.client import WireTls, request
 from harness.origin import Origin
 from harness.process import merged
+from harness import waiting
 
 DENIED = b"GET /denied HTTP/1.1\r\nHost: %s\r\n\r\n"
 
@@ -14,7 +15,10 @@ DENIED = b"GET /denied HTTP/1.1\r\nHost: %s\r\n\r\n"
 @pytest.mark.parametrize("first", [
     b"\r\n" + DENIED, b"\n\r\n" + DENIED, b"M-SEARCH /denied HTTP/1.1\r\nHost: %s\r\n\r\n",
     b"G3T /denied HTTP/1.1\r\nHost: %s\r\n\r\n", b"a.b /denied HTTP/1.0\r\nHost: %s\r\n\r\n",
-    b"GET\t/denied HTTP/1.1\r\nHost: %s\r\n\r\n", b"GET /denied\r\n\r\n"])
+    b"GET\t/denied HTTP/1.1\r\nHost: %s\r\n\r\n", b"GET /denied\r\n\r\n",
+    b" " + DENIED, b"\x0b\x0c" + DENIED, b"\x1c\x85\xa0" + DENIED,
+    b"GET\x0b/denied\x0bHTTP/1.0\r\n\r\n", b"GET\r/denied HTTP/1.0\r\n\r\n",
+    b"GET\xa0/denied HTTP/1.0\r\n\r\n", b"GET\n/denied HTTP/1.0\r\n\r\n"])
 def test_what_an_origin_may_take_for_a_request_is_not_opaque(sluice, check, plain_origin, connect,
                                                              host, first):
     """A service that allows the name (phase connect) must still see each request."""
@@ -26,6 +30,31 @@ def test_what_an_origin_may_take_for_a_request_is_not_opaque(sluice, check, plai
     client.send(first % authority if b"%s" in first else first)
     assert client.read().status in (400, 403, 501)
     assert plain_origin.n_connections == 0
+
+
+@pytest.mark.parametrize("first", [b"\x01 /denied HTTP/1.0\r\n\r\n",
+                                   b"<x /denied\xa0HTTP/1.0\r\n\r\n"])
+def test_a_line_that_names_http_does_not_pass_as_opaque(sluice, check, servers, connect, host,
+                                                        first):
+    """Some servers take any word for a method, and leave it to the application."""
+    seen = []
+
+    def serve(connection):
+        while data := connection.reader.some():
+            seen.append(data)
+
+    plain = servers(Origin(serve=serve))
+    check.answer = lambda q: deny() if q["phase"] == "request" else {"action": "allow"}
+    proxy = sluice(check.config())
+    client = connect(proxy)
+    assert client.connect(host, plain.port).status == 200
+    client.send(first[:8])
+    waiting.until(lambda: seen, "the begin of the line")
+    client.send(first[8:])
+    assert client.is_closed()
+    assert b"\n" not in b"".join(seen)
+    line = proxy.log(host=host)
+    assert (line["opaque"], line["error"]) == (True, "bad_request")
 
 
 OLD_HELLO = b"\x03\x03\x00\x15\x00\x00\x00\x10" + b"\x00" * 37

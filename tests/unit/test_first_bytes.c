@@ -37,9 +37,8 @@ static void test_first_bytes(void **state)
         { LIT("GET "), SL_FIRST_HTTP },
         { LIT("PRI * HTTP/2.0\r\n"), SL_FIRST_HTTP },
         { LIT("MADE_UP* /"), SL_FIRST_HTTP },
-        { LIT(" GET /"), SL_FIRST_OPAQUE },
         { LIT("GET\t/"), SL_FIRST_HTTP },
-        { LIT("GET\r\n"), SL_FIRST_OPAQUE },
+        { LIT("GET\r\n"), SL_FIRST_HTTP },
         { LIT("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), SL_FIRST_OPAQUE },
         { LIT("\x05\x01\x00"), SL_FIRST_UNKNOWN },
         { LIT("\x05\x01\x00\x00"), SL_FIRST_OPAQUE },
@@ -62,11 +61,27 @@ static void test_first_bytes(void **state)
         /* What lenient origins take for a request must not pass as something else. */
         { LIT("\r\n"), SL_FIRST_UNKNOWN },
         { LIT("\r\nGET /"), SL_FIRST_HTTP },
+        { LIT("\r\n\r\n\0\r\nQUIT\n"), SL_FIRST_HTTP }, /* PROXY protocol, version 2 */
+        { LIT("PROXY TCP4 1.2.3.4"), SL_FIRST_HTTP },
+        { LIT(" GET /"), SL_FIRST_HTTP },
+        { LIT(" \t\v\f \r\n"), SL_FIRST_UNKNOWN },
+        { LIT("\fGET /"), SL_FIRST_HTTP },
+        { LIT("\x1c\x1d\x1e\x1fGET /"), SL_FIRST_HTTP },
+        { LIT("\x85\xa0GET /"), SL_FIRST_HTTP },
+        { LIT("\x20\0\0\0\x01"), SL_FIRST_OPAQUE },
+        { LIT("GET\v/a\vHTTP/1.0"), SL_FIRST_HTTP },
+        { LIT("GET\f/"), SL_FIRST_HTTP },
+        { LIT("GET\r/"), SL_FIRST_HTTP },
+        { LIT("GET\n/"), SL_FIRST_HTTP },
+        { LIT("GET\xa0/"), SL_FIRST_HTTP },
+        { LIT("GET\x85/"), SL_FIRST_HTTP },
+        { LIT("GET\x1f/"), SL_FIRST_HTTP },
         { LIT("\n\r\n\nGET /"), SL_FIRST_HTTP },
         { LIT("M-SEARCH /"), SL_FIRST_HTTP },
         { LIT("GET2 /"), SL_FIRST_UNKNOWN },
         { LIT("GET2 / HTTP/1.1"), SL_FIRST_HTTP },
         { LIT("x.y /a http/1.0\r\n"), SL_FIRST_HTTP },
+        { LIT("x.y\xa0/a\xa0HTTP/1.0\n"), SL_FIRST_HTTP },
         { LIT("x.y /a\r\n"), SL_FIRST_OPAQUE },
         { LIT("SSH-2.0-x HTTP/1.1\r\n"), SL_FIRST_HTTP },
         { LIT("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF"), SL_FIRST_UNKNOWN },
@@ -80,9 +95,41 @@ static void test_first_bytes(void **state)
         assert_int_equal(sl_first_bytes(rows[i].in), rows[i].want);
 }
 
+/* What is not begun by a method may still be a request to a server that takes any word for one; it
+ * may not end, however the bytes are cut. */
+static void test_request_line(void **state)
+{
+    static const struct {
+        struct sl_str in;
+        bool passes;
+    } rows[] = {
+        { LIT(""), true },
+        { LIT("\x01 /a HTTP/1.0\n"), false },
+        { LIT("<x /a hTtP/1.0"), false },
+        { LIT("\"GET\" /a\xa0HTTP/1.0"), false },
+        { LIT("{} /a\rHTTP/"), false },
+        { LIT("\n \r\n@ /a\t\tHTTP/"), false },
+        { LIT("@ /a HHTTP/1.0 HTT\xa0 HTTP/"), false },
+        { LIT("@ /a HTTP HTTPS/1.0 xHTTP/1.0\n HTTP/1.0\n"), true },
+        { LIT("\x05\x01\x00\n GET / HTTP/1.1"), true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(rows); i++) {
+        for (size_t cut = 0; cut <= rows[i].in.n; cut++) {
+            struct sl_request_line line = { 0 };
+            bool passes = sl_request_line_pass(&line, sl_str_head(rows[i].in, cut));
+
+            passes = passes && sl_request_line_pass(&line, sl_str_skip(rows[i].in, cut));
+            assert_int_equal(passes, rows[i].passes);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_request_line),
         cmocka_unit_test(test_first_bytes),
     };
 

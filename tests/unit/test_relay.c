@@ -2,6 +2,7 @@
 #include "h1_peer.h"
 
 #include "io/loop.h"
+#include "proxy/first_bytes.h"
 #include "proxy/relay.h"
 
 #define IDLE_MS 1000u
@@ -11,6 +12,8 @@ struct town {
     struct peer client, origin;
     struct sl_relay *relay;
     struct sl_relay_result result;
+    struct sl_request_line line;
+    bool looks_at_line;
     int n_calls;
 };
 
@@ -39,7 +42,7 @@ static void begin(struct town *t, const struct trickle *trickle, const char *pre
 {
     struct sl_stream *near_client, *near_origin, *a, *b;
 
-    *t = (struct town){ .loop = sl_loop_new_sim() };
+    *t = (struct town){ .loop = sl_loop_new_sim(), .looks_at_line = t->looks_at_line };
     sl_memory_pair(t->loop, &trickle->conf, &a, &near_client);
     sl_memory_pair(t->loop, &trickle->conf, &b, &near_origin);
     peer_begin(&t->client, a, client);
@@ -49,7 +52,8 @@ static void begin(struct town *t, const struct trickle *trickle, const char *pre
                                                 .client = watched(t, near_client, trickle->balks),
                                                 .upstream = watched(t, near_origin, trickle->balks),
                                                 .preface = sl_str_of(preface),
-                                                .idle_timeout_ms = IDLE_MS },
+                                                .idle_timeout_ms = IDLE_MS,
+                                                .line = t->looks_at_line ? &t->line : NULL },
                        on_ended, t);
     assert_int_equal(t->n_calls, 0);
 }
@@ -124,7 +128,7 @@ static const struct scenario scenarios[] = {
 static void play(const void *arg, const struct trickle *trickle)
 {
     const struct scenario *s = arg;
-    struct town t;
+    struct town t = { 0 };
 
     begin(&t, trickle, s->preface, s->client, s->origin);
     run(&t);
@@ -145,13 +149,56 @@ static void conversations(void **state)
         assert_true(each_trickle(play, &scenarios[i]) > 100);
 }
 
+static const struct scenario requests[] = {
+    { "\001 /a HTTP/1.0\n", { { "", NULL } }, { { "", NULL } }, "", "" },
+    { "\001 /a", { { NULL, " HTTP/1.0\n\n" } }, { { "", NULL } }, "\001 /a", "" },
+    { "", { { NULL, "\001 /a" }, { "?", " HTTP/1.0\n" } }, { { "\001 /a", "?" } }, "\001 /a", "?" },
+};
+
+/* However it is cut, a line that names HTTP gets no end. */
+static void play_request(const void *arg, const struct trickle *trickle)
+{
+    const struct scenario *s = arg;
+    struct town t = { .looks_at_line = true };
+
+    begin(&t, trickle, s->preface, s->client, s->origin);
+    run(&t);
+    assert_int_equal(t.result.err, SL_BAD_REQUEST);
+    assert_true(sl_str_find(sl_buf_str(&t.origin.got), '\n') == t.origin.got.len);
+    assert_true(t.client.saw_eof && t.origin.saw_eof);
+    end(&t);
+}
+
+static void requests_do_not_pass(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(requests); i++)
+        assert_true(each_trickle(play_request, &requests[i]) > 10);
+}
+
+static void other_lines_pass(void **state)
+{
+    static const struct scenario greeting = { "\001ok\n /a",
+                                              { { NULL, " HTTP/1.0\n" }, { "", NULL } },
+                                              { { "HTTP/1.0\n", "fine" }, { "", NULL } },
+                                              "",
+                                              "" };
+    struct town t = { .looks_at_line = true };
+
+    (void)state;
+    begin(&t, &plain, greeting.preface, greeting.client, greeting.origin);
+    run(&t);
+    assert_int_equal(t.result.err, SL_OK);
+    end(&t);
+}
+
 /* An end is passed on by itself, before the other side has ended. */
 static void half_closes_are_passed_on(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct peer *first, *second;
-        struct town t;
+        struct town t = { 0 };
 
         begin(&t, &plain, "", silent, silent);
         first = i == 0 ? &t.client : &t.origin;
@@ -217,7 +264,7 @@ static void who_does_not_read_stops_who_writes(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct sl_stream *from, *to;
-        struct town t;
+        struct town t = { 0 };
         size_t taken;
 
         begin(&t, &narrow, "", silent, silent);
@@ -239,7 +286,7 @@ static void who_does_not_read_stops_who_writes(void **state)
 static void much_passes_in_many_rounds(void **state)
 {
     const size_t n = (size_t)3 << 20;
-    struct town t;
+    struct town t = { 0 };
 
     (void)state;
     begin(&t, &plain, "", silent, silent);
@@ -263,7 +310,7 @@ static void say(struct peer *p, const char *text)
 
 static void silence_ends_it(void **state)
 {
-    struct town t;
+    struct town t = { 0 };
 
     (void)state;
     begin(&t, &plain, "", silent, silent);
@@ -291,7 +338,7 @@ static void silence_ends_it(void **state)
 
 static void silence_ends_what_is_half_closed_too(void **state)
 {
-    struct town t;
+    struct town t = { 0 };
 
     (void)state;
     begin(&t, &plain, "", silent, silent);
@@ -307,7 +354,7 @@ static void a_reset_of_either_side_ends_it(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
-        struct town t;
+        struct town t = { 0 };
 
         begin(&t, &plain, "", silent, silent);
         say(&t.client, "x");
@@ -326,7 +373,7 @@ static void cancel_closes_both(const void *arg, const struct trickle *trickle)
     const struct scenario *s = arg;
 
     for (int n = 0; n < 8; n++) {
-        struct town t;
+        struct town t = { 0 };
 
         begin(&t, trickle, s->preface, s->client, s->origin);
         turn(&t, n);
@@ -350,6 +397,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conversations),
+        cmocka_unit_test(requests_do_not_pass),
+        cmocka_unit_test(other_lines_pass),
         cmocka_unit_test(half_closes_are_passed_on),
         cmocka_unit_test(who_does_not_read_stops_who_writes),
         cmocka_unit_test(much_passes_in_many_rounds),
