@@ -154,14 +154,18 @@ static struct sl_facts *copy_facts(const struct sl_facts *from, struct sl_arena 
     return to;
 }
 
-static struct sl_head *copy_target(const struct sl_head *from, struct sl_arena *a)
+/* What a key of the verdict cache can be made of. */
+static struct sl_head *copy_head(const struct sl_head *from, struct sl_arena *a)
 {
     struct sl_head *to;
 
     if (from == NULL)
         return NULL;
     to = sl_arena_alloc(a, sizeof(*to));
-    *to = (struct sl_head){ .arena = a, .target = sl_arena_str(a, from->target) };
+    *to = (struct sl_head){ .arena = a,
+                            .target = sl_arena_str(a, from->target),
+                            .framing = from->framing,
+                            .content_length = from->content_length };
     return to;
 }
 
@@ -173,7 +177,7 @@ struct sl_question *sl_question_copy(const struct sl_question *q, struct sl_aren
     to->id = sl_arena_str(a, sl_str_of(q->id)).p;
     to->facts = copy_facts(q->facts, a);
     to->connect_host = sl_arena_str(a, q->connect_host);
-    to->head = copy_target(q->head, a);
+    to->head = copy_head(q->head, a);
     to->text = sl_arena_str(a, q->text);
     return to;
 }

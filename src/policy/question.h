@@ -30,8 +30,8 @@ struct sl_question {
 /** Writes q->text into @a a. */
 void sl_question_write(struct sl_question *q, struct sl_arena *a);
 
-/** A copy that outlives its exchange, text included; everything in @a a.  Of the head only the
- * target comes along. */
+/** A copy that outlives its exchange, text included; everything in @a a.  Of the head only
+ * target and framing come along. */
 struct sl_question *sl_question_copy(const struct sl_question *q, struct sl_arena *a);
 
 /** Appends the whole document. */

@@ -98,17 +98,44 @@ static void add_one(enum sl_vary_part part, const struct sl_question *q, struct 
     }
 }
 
-static void add_header_lines(const char *name, const struct sl_fields *fields, struct sl_buf *out)
+static void add_header_lines(struct sl_str name, const struct sl_fields *fields, struct sl_buf *out)
 {
     unsigned n = 0;
 
     for (uint32_t i = 0; fields != NULL && i < fields->n; i++) {
-        if (sl_str_ieq(fields->v[i].name, sl_str_of(name))) {
+        if (sl_str_ieq(fields->v[i].name, name)) {
             add_part(out, fields->v[i].value);
             n++;
         }
     }
     add_number(out, n);
+}
+
+static void add_framing(const struct sl_head *head, enum sl_framing framing, struct sl_buf *out)
+{
+    bool is_so = head != NULL && head->framing == framing;
+
+    add_number(out, is_so);
+    if (is_so && framing == SL_FRAMING_LENGTH)
+        add_part(out, sl_str_make(&head->content_length, sizeof(head->content_length)));
+}
+
+/* What names the origin or frames the body is no field of the list: the head's own members hold it,
+ * and the codec writes it from there. */
+static void add_header_key(const char *name, const struct sl_question *q, struct sl_buf *out)
+{
+    enum sl_field_id id = sl_field_id(sl_str_of(name));
+
+    if (id == SL_FIELD_HOST) {
+        add_one(SL_VARY_HOST, q, out);
+        add_one(SL_VARY_PORT, q, out);
+    } else if (id == SL_FIELD_CONTENT_LENGTH) {
+        add_framing(q->head, SL_FRAMING_LENGTH, out);
+    } else if (id == SL_FIELD_TRANSFER_ENCODING) {
+        add_framing(q->head, SL_FRAMING_CHUNKED, out);
+    } else {
+        add_header_lines(sl_str_of(name), q->facts->fields, out);
+    }
 }
 
 void sl_vary_key(const struct sl_vary *v, const struct sl_question *q, struct sl_buf *out)
@@ -127,6 +154,6 @@ void sl_vary_key(const struct sl_vary *v, const struct sl_question *q, struct sl
     }
     for (unsigned i = 0; i < v->n_headers; i++) {
         add_part(out, sl_str_of(v->headers[i]));
-        add_header_lines(v->headers[i], q->facts->fields, out);
+        add_header_key(v->headers[i], q, out);
     }
 }

@@ -264,6 +264,17 @@ def test_a_denial_is_kept_too(sluice, check, origin, dns, tunnel, host):
     assert_unheard(host, dns, origin)
 
 
+def test_vary_by_the_host_field(sluice, check, plain_origin, connect, host):
+    """It is no field of the question: the key is made of what will be written there."""
+    check.answer = lambda q: {**(deny() if q["request"]["host"] != host else ALLOW),
+                              "cache": {"ttl": 600, "vary": ["header:host"]}}
+    client = connect(sluice(check.config()))
+    for name, status in ((host, 200), ("other." + host, 403), (host, 200)):
+        client.send(request("GET", f"http://{name}:{plain_origin.port}/", f"{name}:{plain_origin.port}"))
+        assert client.read().status == status
+    assert len(check.questions) == 2
+
+
 def test_without_vary_everything_counts(sluice, check, origin, tunnel, host):
     check.answer = lambda q: {**ALLOW, "cache": {"ttl": 600}}
     client = tunnel(sluice(check.config()), host, origin.port)

@@ -28,6 +28,9 @@ struct asked_conf {
     const char *name, *value; /* a field */
     enum sl_phase phase;
     bool is_plain; /* no CONNECT */
+    uint16_t port;
+    enum sl_framing framing;
+    uint64_t content_length;
 };
 
 static inline struct sl_str word_or(const char *given, const char *otherwise)
@@ -40,7 +43,9 @@ static inline void asked_init(struct asked *a, struct asked_conf c)
     *a = (struct asked){ .head = { .method = word_or(c.method, "GET"),
                                    .scheme = SL_STR("https"),
                                    .host = word_or(c.host, "example.com"),
-                                   .port = 443,
+                                   .port = c.port != 0 ? c.port : 443,
+                                   .framing = c.framing,
+                                   .content_length = c.content_length,
                                    .target = word_or(c.target, "/"),
                                    .major = 1,
                                    .minor = 1 } };

@@ -66,6 +66,18 @@ static void keys_differ_by_what_is_named(void **state)
         { { "header:x" }, { .name = "x", .value = "1" }, { .name = "x", .value = "2" }, false },
         { { "header:x" }, { .name = "x", .value = "" }, { 0 }, false },
         { { "header:x" }, { .name = "y", .value = "1" }, { 0 }, true },
+        /* What the head's own members hold in place of a field. */
+        { { "header:Host" }, { 0 }, { .host = "example.org" }, false },
+        { { "header:host" }, { 0 }, { .port = 8443 }, false },
+        { { "header:host" }, { .phase = R }, { .phase = R, .target = "/a" }, true },
+        { { "header:content-length" },
+          { .framing = SL_FRAMING_LENGTH, .content_length = 1 },
+          { .framing = SL_FRAMING_LENGTH, .content_length = 2 },
+          false },
+        { { "header:content-length" }, { .framing = SL_FRAMING_LENGTH }, { 0 }, false },
+        { { "header:content-length" }, { .framing = SL_FRAMING_CHUNKED }, { 0 }, true },
+        { { "header:transfer-encoding" }, { .framing = SL_FRAMING_CHUNKED }, { 0 }, false },
+        { { "header:transfer-encoding" }, { .framing = SL_FRAMING_LENGTH }, { 0 }, true },
         { { "header:x", "header:y" },
           { .name = "x", .value = "1" },
           { .name = "y", .value = "1" },
@@ -195,7 +207,9 @@ static void documents_of_phase_connect_name_the_target_alone(void **state)
 
 static void a_copy_has_the_same_key(void **state)
 {
-    static const char *const members[][3] = { { NULL }, { "target", "header:x" }, { "client" } };
+    static const char *const members[][3] = {
+        { NULL }, { "target", "header:x" }, { "client" }, { "header:host", "header:content-length" }
+    };
     struct sl_arena arena = { 0 };
     struct sl_question *copy;
     struct asked a;
@@ -205,7 +219,11 @@ static void a_copy_has_the_same_key(void **state)
         struct sl_vary v = vary_of(members[i]);
         struct sl_buf ka = { 0 }, kb = { 0 };
 
-        asked_init(&a, (struct asked_conf){ .target = "/a?", .name = "x", .value = "y" });
+        asked_init(&a, (struct asked_conf){ .target = "/a?",
+                                            .name = "x",
+                                            .value = "y",
+                                            .framing = SL_FRAMING_LENGTH,
+                                            .content_length = 7 });
         sl_vary_key(&v, &a.q, &ka);
         copy = sl_question_copy(&a.q, &arena);
         asked_fini(&a);
