@@ -269,6 +269,15 @@ static bool is_for_proxies(const struct sl_field *f)
     return f->id == SL_FIELD_OTHER && sl_str_ieq(sl_str_head(f->name, prefix.n), prefix);
 }
 
+bool sl_field_may_travel(struct sl_str name)
+{
+    const struct sl_field f = { .id = sl_field_id(name), .name = name };
+
+    if (f.id == SL_FIELD_TE || f.id == SL_FIELD_UPGRADE)
+        return true;
+    return !stays_here[f.id] && !is_for_proxies(&f);
+}
+
 void sl_fields_copy_end_to_end(struct sl_fields *to, struct sl_arena *a,
                                const struct sl_fields *from)
 {

@@ -133,6 +133,9 @@ bool sl_fields_has_token(const struct sl_fields *f, enum sl_field_id id, struct 
 void sl_fields_copy_end_to_end(struct sl_fields *to, struct sl_arena *a,
                                const struct sl_fields *from);
 
+/** Whether a field of this name can be among those; TE and Upgrade can, as far as they go on. */
+bool sl_field_may_travel(struct sl_str name);
+
 /** A field name is a token, a value has no CTL but HTAB: for what configuration and checks supply.
  */
 bool sl_is_token(struct sl_str s);

@@ -151,6 +151,19 @@ static void test_what_travels(void **state)
     }
 }
 
+static void test_names_that_travel(void **state)
+{
+    static const char *const good[] = { "accept", "TE", "Upgrade", "Trailer", "proxying", "x" };
+    static const char *const bad[] = { "Host", "content-length", "Transfer-Encoding", "connection",
+                                       "proxy-authorization", "Keep-Alive", "proxy-features" };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(good); i++)
+        assert_true(sl_field_may_travel(sl_str_of(good[i])));
+    for (size_t i = 0; i < SL_LEN(bad); i++)
+        assert_false(sl_field_may_travel(sl_str_of(bad[i])));
+}
+
 static void test_characters(void **state)
 {
     (void)state;
@@ -191,6 +204,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lists_grow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tokens_in_lists, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_travels, set_up, tear_down),
+        cmocka_unit_test(test_names_that_travel),
         cmocka_unit_test_setup_teardown(test_characters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_methods_and_reasons, set_up, tear_down),
     };
