@@ -1,7 +1,7 @@
 /* gate.c -- an ask walks its rule's checks: cache, else question, then the next.
  *
  * Invariant: while an ask waits, checks before walk.at have allowed and their verdicts are in the
- * walk, which holds its references.
+ * walk, which holds its references, and whose question has their edits.
  */
 #include "policy/gate.h"
 
@@ -32,7 +32,11 @@ struct shadow {
 /* How far along its checks a rule has been followed. */
 struct walk {
     struct sl_ruling ruling;
-    uint32_t at; /* the check being asked */
+    struct sl_question *question; /* the asker's, or `edited` once a verdict has edits */
+    struct sl_question edited;
+    struct sl_facts facts; /* of `edited` */
+    struct sl_head head;   /* of `edited` */
+    uint32_t at;           /* the check being asked */
     uint32_t n_shadows;
     struct shadow shadows[SL_GATE_MAX_CHECKS]; /* what checks in shadow mode said */
 };
@@ -145,9 +149,10 @@ bool sl_gate_has_phase(const struct sl_gate *gate, const struct sl_rule *rule, e
 }
 
 /* Writes the question in the phase in which @a check is due; false when it is not due. */
-static bool phrase(const struct sl_gate_ask_conf *conf, const struct sl_check *check)
+static bool phrase(const struct sl_gate_ask_conf *conf, const struct walk *w,
+                   const struct sl_check *check)
 {
-    struct sl_question *q = conf->question;
+    struct sl_question *q = w->question;
     enum sl_phase phase;
 
     if (conf->is_opaque)
@@ -172,9 +177,40 @@ static struct sl_check *check_at(const struct sl_gate_ask_conf *conf, uint32_t a
     return conf->gate->policy->checks[conf->rule->checks[at]];
 }
 
-/* Adds a verdict; false when it denies.  Of a check in shadow mode nothing takes effect. */
-static bool add_verdict(struct walk *w, const struct sl_check *check, struct sl_verdict *v)
+/* The asker's question stays as it is: the walk may have to begin anew. */
+static void begin_edit(struct walk *w, struct sl_arena *arena)
 {
+    const struct sl_question *q = w->question;
+    const struct sl_fields *fields = &q->head->fields;
+
+    if (q == &w->edited)
+        return;
+    w->edited = *q;
+    w->facts = *q->facts;
+    w->head = *q->head;
+    w->head.fields = (struct sl_fields){ 0 };
+    for (uint32_t i = 0; i < fields->n; i++)
+        sl_fields_add(&w->head.fields, arena, fields->v[i].name, fields->v[i].value);
+    w->facts.fields = &w->head.fields;
+    w->edited.facts = &w->facts;
+    w->edited.head = &w->head;
+    w->question = &w->edited;
+}
+
+/* The next check is asked about what will be sent, not about what was. */
+static void edit(struct walk *w, const struct sl_edit *change, struct sl_arena *arena)
+{
+    if (w->question->head == NULL || (change->set.n == 0 && change->remove.n == 0))
+        return;
+    begin_edit(w, arena);
+    sl_edit_apply(change, &w->head.fields, arena);
+    w->edited.text = SL_STR("");
+}
+
+/* Adds a verdict; false when it denies.  Of a check in shadow mode nothing takes effect. */
+static bool add_verdict(const struct sl_gate_ask_conf *conf, struct walk *w, struct sl_verdict *v)
+{
+    const struct sl_check *check = check_at(conf, w->at);
     struct sl_ruling *r = &w->ruling;
 
     if (sl_check_is_shadow(check)) {
@@ -184,6 +220,8 @@ static bool add_verdict(struct walk *w, const struct sl_check *check, struct sl_
     r->verdicts[r->n_verdicts++] = v;
     r->decider = check;
     r->action = v->allow ? SL_ACTION_ALLOW : SL_ACTION_DENY;
+    if (v->allow)
+        edit(w, &v->request, conf->arena);
     return v->allow;
 }
 
@@ -196,23 +234,24 @@ static enum progress walk_on(const struct sl_gate_ask_conf *conf, struct walk *w
         struct sl_check *check = check_at(conf, w->at);
         struct sl_verdict *v;
 
-        if (!phrase(conf, check))
+        if (!phrase(conf, w, check))
             continue;
-        v = sl_check_cached(check, conf->question, sl_loop_now_ms(g->loop));
+        v = sl_check_cached(check, w->question, sl_loop_now_ms(g->loop));
         if (v == NULL)
             return WALK_MUST_ASK;
         if (w->ruling.cache == SL_CACHE_NONE)
             w->ruling.cache = SL_CACHE_HIT;
-        if (!add_verdict(w, check, v))
+        if (!add_verdict(conf, w, v))
             return WALK_ENDED;
     }
     return WALK_ENDED;
 }
 
-static struct walk walk_of(const struct sl_rule *rule)
+static struct walk walk_of(const struct sl_gate_ask_conf *conf)
 {
-    sl_assert(rule->n_checks <= SL_GATE_MAX_CHECKS);
-    return (struct walk){ .ruling = { .action = SL_ACTION_ALLOW, .rule = rule } };
+    sl_assert(conf->rule->n_checks <= SL_GATE_MAX_CHECKS);
+    return (struct walk){ .ruling = { .action = SL_ACTION_ALLOW, .rule = conf->rule },
+                          .question = conf->question };
 }
 
 static void walk_fini(struct walk *w)
@@ -223,12 +262,12 @@ static void walk_fini(struct walk *w)
 }
 
 /* The ruling is the caller's; only a walk that led to one is reported. */
-static struct sl_ruling walk_end(struct walk *w, const struct sl_question *q)
+static struct sl_ruling walk_end(struct walk *w)
 {
     struct sl_ruling r = w->ruling;
 
     for (uint32_t i = 0; i < w->n_shadows; i++)
-        sl_check_report_shadow(w->shadows[i].check, q, w->shadows[i].verdict);
+        sl_check_report_shadow(w->shadows[i].check, w->question, w->shadows[i].verdict);
     w->ruling.n_verdicts = 0;
     walk_fini(w);
     return r;
@@ -236,19 +275,19 @@ static struct sl_ruling walk_end(struct walk *w, const struct sl_question *q)
 
 bool sl_gate_try(const struct sl_gate_ask_conf *conf, struct sl_ruling *ret_ruling)
 {
-    struct walk w = walk_of(conf->rule);
+    struct walk w = walk_of(conf);
 
     if (walk_on(conf, &w) == WALK_MUST_ASK) {
         walk_fini(&w);
         return false;
     }
-    *ret_ruling = walk_end(&w, conf->question);
+    *ret_ruling = walk_end(&w);
     return true;
 }
 
 static void finish(struct sl_gate_ask *a)
 {
-    struct sl_ruling r = walk_end(&a->walk, a->conf.question);
+    struct sl_ruling r = walk_end(&a->walk);
     sl_gate_fn *done = a->done;
     void *arg = a->arg;
 
@@ -263,7 +302,7 @@ static void ask_at(struct sl_gate_ask *a)
 
     a->walk.ruling.cache = SL_CACHE_MISS;
     a->ask =
-        sl_ask_start(g->clients[a->conf.rule->checks[a->walk.at]], a->conf.question, on_asked, a);
+        sl_ask_start(g->clients[a->conf.rule->checks[a->walk.at]], a->walk.question, on_asked, a);
 }
 
 struct sl_gate_ask *sl_gate_ask_start(const struct sl_gate_ask_conf *conf, sl_gate_fn *done,
@@ -272,7 +311,7 @@ struct sl_gate_ask *sl_gate_ask_start(const struct sl_gate_ask_conf *conf, sl_ga
     struct sl_gate_ask *a = sl_zalloc(sizeof(*a));
 
     *a = (struct sl_gate_ask){ .conf = *conf,
-                               .walk = walk_of(conf->rule),
+                               .walk = walk_of(conf),
                                .known = { .fn = on_known, .arg = a },
                                .started_us = sl_mono_us(),
                                .done = done,
@@ -304,7 +343,7 @@ static void on_asked(void *arg, struct sl_verdict *verdict)
     a->ask = NULL;
     if (verdict->is_stale)
         a->walk.ruling.cache = SL_CACHE_STALE;
-    if (!add_verdict(&a->walk, check_at(&a->conf, a->walk.at), verdict)) {
+    if (!add_verdict(&a->conf, &a->walk, verdict)) {
         finish(a);
         return;
     }

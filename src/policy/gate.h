@@ -78,7 +78,9 @@ struct sl_gate_ask_conf {
  * filled when that was far enough; else false, *ret_ruling unchanged. */
 bool sl_gate_try(const struct sl_gate_ask_conf *conf, struct sl_ruling *ret_ruling);
 
-/** All must allow; the first that denies ends it.  Edits of allowing verdicts add up in order. */
+/** All must allow; the first that denies ends it.  Each check is asked about the request as those
+ * before it have edited it; to the request itself the caller applies the verdicts' edits in order.
+ */
 struct sl_gate_ask *sl_gate_ask_start(const struct sl_gate_ask_conf *conf, sl_gate_fn *done,
                                       void *arg);
 void sl_gate_ask_cancel(struct sl_gate_ask **ask);

@@ -202,6 +202,23 @@ def test_several_checks_must_all_allow(sluice, servers, origin, dns, tunnel, hos
     assert_unheard(host, dns, origin)
 
 
+def test_a_check_sees_what_those_before_it_have_changed(sluice, servers, origin, tunnel, host):
+    edit = {"set": {"x-user": "alice"}, "remove": ["x-admin"]}
+    first = servers(CheckService(lambda q: {**ALLOW, "request": edit, "cache": {"ttl": 600}}))
+    second = servers(CheckService())
+    checks = [{"name": "one", "url": first.url}, {"name": "two", "url": second.url}]
+    proxy = sluice({"checks": checks, "rules": [{"when": "any", "do": ["check one two"]}]})
+    client = tunnel(proxy, host, origin.port)
+    for _ in range(2):  # asked, then from the cache
+        assert client.get("/", [("X-User", "root"), ("X-Admin", "1"), ("X-A", "1")]).status == 200
+    assert (len(first.questions), len(second.questions)) == (1, 2)
+    for question in second.questions:
+        fields = [f for f in question["request"]["headers"] if f[0].startswith("x-")]
+        assert fields == [["x-a", "1"], ["x-user", "alice"]]
+    assert origin.requests[-1].get("x-user") == "alice"
+    assert origin.requests[-1].get("x-admin") is None
+
+
 def test_check_of_the_command_line(sluice, check, origin, tunnel, host):
     check.answer = lambda q: deny()
     proxy = sluice({}, "--check", check.url)

@@ -150,6 +150,7 @@ static void all_must_allow_and_the_first_no_ends_it(void **state)
     }
 }
 
+/* Each check sees those before it. */
 static void edits_add_up_in_order(void **state)
 {
     const struct sl_field *x;
@@ -167,7 +168,11 @@ static void edits_add_up_in_order(void **state)
     prepare(&t, &a, REQUEST_BIT);
     settle(&t, &a);
     assert_int_equal(a.ruling.n_verdicts, 3);
+    assert_true(web_got(&t.web[0], "\"headers\":[]"));
+    assert_true(web_got(&t.web[1], "\"headers\":[[\"x\",\"1\"],[\"x\",\"2\"]]"));
+    assert_true(web_got(&t.web[2], "[\"x\",\"2\"],[\"y\",\"3\"]]"));
     f = &a.asked.head.fields;
+    assert_int_equal(f->n, 0);
     sl_edit_apply(&a.ruling.verdicts[0]->request, f, &a.asked.arena);
     assert_int_equal(f->n, 2);
     sl_edit_apply(&a.ruling.verdicts[1]->request, f, &a.asked.arena);

@@ -154,8 +154,9 @@ static void test_what_travels(void **state)
 static void test_names_that_travel(void **state)
 {
     static const char *const good[] = { "accept", "TE", "Upgrade", "Trailer", "proxying", "x" };
-    static const char *const bad[] = { "Host", "content-length", "Transfer-Encoding", "connection",
-                                       "proxy-authorization", "Keep-Alive", "proxy-features" };
+    static const char *const bad[] = { "Host",          "content-length",      "Transfer-Encoding",
+                                       "connection",    "proxy-authorization", "Keep-Alive",
+                                       "proxy-features" };
 
     (void)state;
     for (size_t i = 0; i < SL_LEN(good); i++)
