@@ -217,6 +217,7 @@ static bool add_verdict(const struct sl_gate_ask_conf *conf, struct walk *w, str
         w->shadows[w->n_shadows++] = (struct shadow){ .check = check, .verdict = v };
         return true;
     }
+    r->checks[r->n_verdicts] = check;
     r->verdicts[r->n_verdicts++] = v;
     r->decider = check;
     r->action = v->allow ? SL_ACTION_ALLOW : SL_ACTION_DENY;
@@ -300,7 +301,8 @@ static void ask_at(struct sl_gate_ask *a)
 {
     struct sl_gate *g = a->conf.gate;
 
-    a->walk.ruling.cache = SL_CACHE_MISS;
+    if (a->walk.ruling.cache != SL_CACHE_STALE)
+        a->walk.ruling.cache = SL_CACHE_MISS;
     a->ask =
         sl_ask_start(g->clients[a->conf.rule->checks[a->walk.at]], a->walk.question, on_asked, a);
 }

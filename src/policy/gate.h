@@ -35,6 +35,7 @@ struct sl_ruling {
     struct sl_verdict
         *verdicts[SL_GATE_MAX_CHECKS]; /**< of the checks asked, but for those in shadow mode; the
                                           last one denies when DENY */
+    const struct sl_check *checks[SL_GATE_MAX_CHECKS]; /**< who gave each of them */
     uint32_t n_verdicts;
     const struct sl_check *decider; /**< the check that decided; NULL: the rule did */
     enum sl_cache_use cache;

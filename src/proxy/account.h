@@ -13,8 +13,10 @@ void sl_account_register(void);
 
 /** Completes @a r with who decided and why, counts it, and writes the line.
  *
- * @param ruling  rule NULL: the proxy itself decided (malformed, misdirected, ...)
+ * @param ruling   rule NULL: the proxy itself decided (malformed, misdirected, ...)
+ * @param connect  of checks on the CONNECT that it came through; NULL: none were asked
  */
-void sl_account(struct sl_access_log *log, struct sl_record *r, const struct sl_ruling *ruling);
+void sl_account(struct sl_access_log *log, struct sl_record *r, const struct sl_ruling *ruling,
+                const struct sl_ruling *connect);
 
 #endif

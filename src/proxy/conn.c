@@ -82,8 +82,7 @@ void sl_conn_take_env(struct sl_conn *c)
     sl_env_unref(&c->env);
     c->env = c->next_env;
     c->next_env = NULL;
-    c->client.connect_was_asked = false;
-    c->client.connect_denied = NULL;
+    c->client.connect_ruling = NULL;
 }
 
 void sl_conn_set_env(struct sl_conn *c, struct sl_env *env)

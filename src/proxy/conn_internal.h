@@ -67,7 +67,7 @@ struct sl_conn {
     struct sl_question question;
     struct sl_decision decision;
     struct sl_ruling
-        ruling; /* of the CONNECT or the opaque protocol; referred to by connect_denied */
+        ruling; /* of the CONNECT or the opaque protocol; referred to by connect_ruling */
     struct sl_gate_ask *ask;    /* ST_DECIDE, ST_OPAQUE */
     struct sl_connect *dial;    /* ST_DIAL */
     struct sl_peer peer;        /* of the tunnel */

@@ -51,7 +51,7 @@ static void account(struct sl_conn *c, const struct outcome *o)
 
     if (c->peer.addr.len != 0)
         r.upstream = &c->peer.addr;
-    sl_account(c->env->conf->access_log, &r, &c->ruling);
+    sl_account(c->env->conf->access_log, &r, &c->ruling, NULL);
     c->id[0] = '\0';
 }
 
@@ -312,9 +312,7 @@ static void on_connect_ruling(void *arg, const struct sl_ruling *ruling)
 
     c->ask = NULL;
     set_ruling(c, ruling);
-    c->client.connect_was_asked = true;
-    if (ruling->action != SL_ACTION_ALLOW)
-        c->client.connect_denied = &c->ruling;
+    c->client.connect_ruling = &c->ruling;
     answer_established(c, PLAN_INTERCEPT);
     sl_conn_run(c);
 }
@@ -394,7 +392,7 @@ static void on_opaque_ruling(void *arg, const struct sl_ruling *ruling)
 static void decide_opaque(struct sl_conn *c)
 {
     sl_conn_go(c, ST_OPAQUE);
-    if (c->client.connect_denied != NULL) {
+    if (sl_client_is_denied(&c->client)) {
         refuse_opaque(c);
         return;
     }

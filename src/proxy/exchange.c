@@ -66,6 +66,11 @@ static void describe_request(const struct sl_exchange *x, struct sl_record *r)
     r->http_minor = x->request->minor;
 }
 
+bool sl_client_is_denied(const struct sl_client *client)
+{
+    return client->connect_ruling != NULL && client->connect_ruling->action != SL_ACTION_ALLOW;
+}
+
 static void account(struct sl_exchange *x)
 {
     struct sl_record r = { .start_us = x->start_us,
@@ -89,7 +94,7 @@ static void account(struct sl_exchange *x)
     }
     describe_request(x, &r);
     describe_upstream(x, &r);
-    sl_account(x->env->conf->access_log, &r, &x->ruling);
+    sl_account(x->env->conf->access_log, &r, &x->ruling, x->client->connect_ruling);
     x->client->leaf = "none";
 }
 

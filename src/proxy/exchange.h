@@ -30,10 +30,12 @@ struct sl_client {
     const char *tls_version; /**< of the intercepted TLS, NULL for none */
     const char *leaf;        /**< "hit" "forged" "none": of the connection's first exchange */
     bool is_pinned;          /**< NTLM or Negotiate was seen: connections upstream are its own */
-    bool connect_was_asked;  /**< checks with phase connect allowed the CONNECT */
-    const struct sl_ruling
-        *connect_denied; /**< they denied it: every exchange is; NULL: they did not */
+    const struct sl_ruling *connect_ruling; /**< of checks with phase connect on the CONNECT: what
+                                               they deny, every exchange is; NULL: not asked */
 };
+
+/** Whether every exchange is denied, since its CONNECT was. */
+bool sl_client_is_denied(const struct sl_client *client);
 
 struct sl_exchange_conf {
     struct sl_env *env;               /**< a reference is taken */

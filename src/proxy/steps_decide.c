@@ -69,7 +69,7 @@ static void ask(struct sl_exchange *x)
     uint32_t phases = 1u << SL_PHASE_REQUEST;
     struct sl_gate_ask_conf conf;
 
-    if (!x->client->connect_was_asked)
+    if (x->client->connect_ruling == NULL)
         phases |= 1u << SL_PHASE_CONNECT;
     x->question = (struct sl_question){ .id = x->id,
                                         .facts = &x->facts,
@@ -94,7 +94,7 @@ static void ask(struct sl_exchange *x)
 /* A copy of the connection's denial, with references of its own. */
 static void deny_as_connect(struct sl_exchange *x)
 {
-    x->ruling = *x->client->connect_denied;
+    x->ruling = *x->client->connect_ruling;
     for (uint32_t i = 0; i < x->ruling.n_verdicts; i++)
         sl_verdict_ref(x->ruling.verdicts[i]);
     sl_exchange_deny(x);
@@ -104,7 +104,7 @@ void sl_exchange_st_decide(void *self)
 {
     struct sl_exchange *x = self;
 
-    if (x->client->connect_denied != NULL) {
+    if (sl_client_is_denied(x->client)) {
         deny_as_connect(x);
         return;
     }
