@@ -471,7 +471,7 @@ static void request_close(struct sl_http_stream *s)
     }
     forget(srv);
     if (srv->state == ENDED)
-        sl_h1_wire_close(&srv->wire);
+        sl_h1_wire_abandon(&srv->wire);
     else if (srv->state != TUNNEL)
         sl_h1_wire_want(&srv->wire, srv->state == IDLE ? SL_READABLE : SL_WRITABLE);
 }

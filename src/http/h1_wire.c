@@ -83,6 +83,18 @@ void sl_h1_wire_close(struct sl_h1_wire *w)
     sl_stream_close(&stream);
 }
 
+void sl_h1_wire_abandon(struct sl_h1_wire *w)
+{
+    bool is_cut = w->send.framing == SL_FRAMING_CLOSE &&
+                  (w->send.state == SL_H1_SEND_BODY || w->send.state == SL_H1_SEND_LAST);
+    struct sl_stream *stream = sl_h1_wire_release(w);
+
+    if (is_cut)
+        sl_stream_cut(&stream);
+    else
+        sl_stream_close(&stream);
+}
+
 void sl_h1_wire_want(struct sl_h1_wire *w, unsigned events)
 {
     w->wanted = events;

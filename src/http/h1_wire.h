@@ -27,6 +27,9 @@ void sl_h1_wire_init(struct sl_h1_wire *w, struct sl_loop *loop, struct sl_strea
                      const struct sl_head_limits *limits);
 /** Closes the byte stream; no callback runs afterwards.  Closing again is a no-op. */
 void sl_h1_wire_close(struct sl_h1_wire *w);
+/** The same; a message that ends with the connection and has not ended is seen to be cut (RFC 9112
+ * section 8). */
+void sl_h1_wire_abandon(struct sl_h1_wire *w);
 /** Gives the byte stream away. */
 struct sl_stream *sl_h1_wire_release(struct sl_h1_wire *w);
 /** Level-triggered, over what was read ahead too. */

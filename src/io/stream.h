@@ -31,7 +31,8 @@ struct sl_stream_ops {
      * counts.
      */
     void (*want)(struct sl_stream *s, unsigned events);
-    /** Ends it at once and frees at the end of the turn. */
+    /** Ends it at once and frees at the end of the turn.  Without a goodbye once there is a fault.
+     */
     void (*close)(struct sl_stream *s);
 };
 
@@ -94,6 +95,14 @@ static inline void sl_stream_close(struct sl_stream **s)
         return;
     *s = NULL;
     gone->ops->close(gone);
+}
+
+/** Closes so that the peer cannot take it for a proper end: no close_notify, RST over TCP. */
+static inline void sl_stream_cut(struct sl_stream **s)
+{
+    if (*s != NULL && (*s)->fault.err == SL_OK)
+        (*s)->fault.err = SL_CANCELLED;
+    sl_stream_close(s);
 }
 
 #endif

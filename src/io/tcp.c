@@ -245,8 +245,11 @@ static void tcp_want(struct sl_stream *s, unsigned events)
 
 static void tcp_close(struct sl_stream *s)
 {
+    static const struct linger none = { .l_onoff = 1, .l_linger = 0 };
     struct tcp *t = tcp_of(s);
 
+    if (s->fault.err != SL_OK)
+        (void)setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
     sl_watch_free(&t->watch);
     close(t->fd);
     t->fd = -1;

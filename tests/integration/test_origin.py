@@ -16,7 +16,7 @@ from harness.process import Sluice, merged
 def scripted(servers, pki):
     """scripted(respond or serve=...) -> a TLS origin that answers so."""
     def make(respond=echo, **more):
-        return servers(Origin(respond, tls=pki.server_context(), **more))
+        return servers(Origin(respond, **{"tls": pki.server_context(), **more}))
 
     return make
 
@@ -166,6 +166,34 @@ def test_a_response_that_ends_early_is_cut(proxy, scripted, tunnel, host):
         client.get("/")
     line = proxy.log(host=host)
     assert (line["status"], line["error"]) == (200, "response_cut")
+
+
+@pytest.mark.parametrize("is_tls", [True, False])
+def test_a_cut_shows_where_only_the_end_of_the_connection_tells(proxy, scripted, connect, host,
+                                                                is_tls):
+    """A 1.0 client sees no chunks: a proper end would make the rest of the body nobody's loss."""
+    def serve(connection):
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        assert got.wait(20)
+        connection.reset()
+
+    got = threading.Event()
+    client = connect(proxy)
+    port = scripted(serve=serve, **({} if is_tls else {"tls": None})).port
+    assert client.connect(host, port).status == 200
+    if is_tls:
+        context = proxy.trusting()
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0x80)
+        client.sock = context.wrap_socket(client.sock, server_hostname=host,
+                                          suppress_ragged_eofs=False)
+        client.reader = http1.Reader(client.sock)
+    client.send(request("GET", "/", client.authority, version="1.0"))
+    assert http1.read_head(client.reader).status == 200
+    client.reader.until(b"hello")
+    got.set()
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        client.sock.recv(1)
 
 
 def test_a_reset_inside_the_response_is_cut(proxy, scripted, tunnel, host):
