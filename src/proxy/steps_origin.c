@@ -350,6 +350,13 @@ void sl_exchange_st_relay(void *self)
     if (x->stream->n_sent != before)
         sl_exchange_progress(x);
     if (down == SL_PUMP_SOURCE_FAILED) {
+        /* The head, and what came behind it, may still be queued: a client that gets nothing at all
+         * could not tell this from a proxy that died. */
+        if (x->stream->ops->flush(x->stream) == SL_AGAIN) {
+            x->stream->ops->want(x->stream, SL_WRITABLE);
+            x->lease.stream->ops->want(x->lease.stream, 0);
+            return;
+        }
         cut(x, &x->lease.stream->fault, SL_RESPONSE_CUT);
         return;
     }

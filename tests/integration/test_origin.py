@@ -196,6 +196,20 @@ def test_a_cut_shows_where_only_the_end_of_the_connection_tells(proxy, scripted,
         client.sock.recv(1)
 
 
+@pytest.mark.parametrize("rest", [b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+                                  b"Content-Length: 5\r\n\r\n"])
+def test_a_response_whose_body_fails_at_once_shows_its_head(proxy, scripted, tunnel, host, rest):
+    def serve(connection):
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nX-A: 1\r\n" + rest)
+
+    client = tunnel(proxy, host, scripted(serve=serve).port)
+    client.send(request("GET", "/", client.authority))
+    assert http1.read_head(client.reader).get("x-a") == "1"
+    assert client.is_closed()
+    assert proxy.log(host=host)["error"] in ("bad_response", "response_cut", "bad_framing")
+
+
 def test_a_reset_inside_the_response_is_cut(proxy, scripted, tunnel, host):
     def serve(connection):
         connection.read_request()
