@@ -29,6 +29,13 @@ enum sl_exchange_state {
     ST_N
 };
 
+/* How often the request has been tried, and with what kind of connection. */
+enum sl_attempt {
+    SL_ATTEMPT_FIRST,
+    SL_ATTEMPT_WAITED, /* the first, with a connection that stood idle while the check was out */
+    SL_ATTEMPT_AGAIN,  /* a connection that had been idle died unanswered */
+};
+
 struct sl_exchange {
     struct sl_env *env;
     struct sl_client *client;
@@ -58,7 +65,7 @@ struct sl_exchange {
     struct sl_origin origin;
     struct sl_acquire *acquire; /* ST_ACQUIRE, and ST_ASK with preconnect */
     struct sl_lease lease;      /* stream NULL until there is one */
-    bool is_retry; /* a reused connection died unanswered; this is the second attempt */
+    enum sl_attempt attempt;
 
     struct sl_pump up, down;
     struct sl_fields edited_up,

@@ -42,6 +42,7 @@ void sl_exchange_preconnect(struct sl_exchange *x)
     if (o == SL_FORCE_OFF || (o == SL_INHERIT && !x->env->conf->upstream.preconnect))
         return;
     sl_exchange_set_origin(x);
+    x->attempt = SL_ATTEMPT_WAITED;
     if (!sl_pool_try(x->env->pool, &x->origin, &x->lease))
         x->acquire = sl_acquire_start(x->env->pool, &x->origin, false, on_acquired, x);
 }
@@ -106,14 +107,17 @@ static void begin_send(struct sl_exchange *x)
 void sl_exchange_st_acquire(void *self)
 {
     struct sl_exchange *x = self;
+    bool is_again = x->attempt == SL_ATTEMPT_AGAIN;
 
     if (x->request->framing == SL_FRAMING_NONE && sl_exchange_watch_client(x))
         return;
     if (x->acquire != NULL)
         return;
     if (x->lease.stream == NULL &&
-        (x->is_retry || !sl_pool_try(x->env->pool, &x->origin, &x->lease))) {
-        x->acquire = sl_acquire_start(x->env->pool, &x->origin, x->is_retry, on_acquired, x);
+        (is_again || !sl_pool_try(x->env->pool, &x->origin, &x->lease))) {
+        if (!is_again)
+            x->attempt = SL_ATTEMPT_FIRST;
+        x->acquire = sl_acquire_start(x->env->pool, &x->origin, is_again, on_acquired, x);
         return;
     }
     begin_send(x);
@@ -126,19 +130,21 @@ void sl_exchange_st_acquire(void *self)
 static bool may_retry(const struct sl_exchange *x)
 {
     const struct sl_http_stream *up = x->lease.stream;
+    bool was_idle;
 
-    if (x->is_retry)
+    if (x->attempt == SL_ATTEMPT_AGAIN)
         return false;
     if (up->is_refused)
         return x->stream->n_received == 0;
-    return x->lease.reused && x->request->framing == SL_FRAMING_NONE &&
+    was_idle = x->lease.reused || x->attempt == SL_ATTEMPT_WAITED;
+    return was_idle && x->request->framing == SL_FRAMING_NONE &&
            sl_method_is_idempotent(x->request->method) && !up->has_response;
 }
 
 static void lost_upstream(struct sl_exchange *x, enum sl_err err)
 {
     if (may_retry(x)) {
-        x->is_retry = true;
+        x->attempt = SL_ATTEMPT_AGAIN;
         if (x->lease.stream->wants_http1)
             x->origin.http = SL_HTTP_1;
         sl_pump_fini(&x->up);

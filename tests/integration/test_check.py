@@ -178,6 +178,25 @@ def test_nothing_is_sent_while_the_check_is_out(sluice, check, origin, dns, tunn
     assert client.read().status == 200
 
 
+def test_a_connection_that_dies_while_the_check_is_out_is_replaced(sluice, check, servers, pki,
+                                                                   tunnel, host):
+    def serve(connection):
+        if impatient.n_connections == 1:
+            return
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    impatient = servers(Origin(serve=serve, tls=pki.server_context()))
+    check.answer = lambda q: check.stall()
+    proxy = sluice({**check.config(timeout="30s"), "upstream": {"preconnect": True}})
+    client = tunnel(proxy, host, impatient.port)
+    client.send(f"GET / HTTP/1.1\r\nHost: {client.authority}\r\n\r\n".encode())
+    check.wait_questions(1)
+    impatient.wait(lambda: impatient.n_connections == 1, "a connection before the verdict")
+    check.release()
+    assert client.read().status == 200
+
+
 def test_preconnect_connects_early_and_writes_nothing(sluice, check, origin, tunnel, host):
     check.answer = lambda q: check.stall(deny())
     proxy = sluice({**check.config(timeout="30s"), "upstream": {"preconnect": True}})
