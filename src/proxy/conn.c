@@ -161,15 +161,16 @@ void sl_conn_arm(struct sl_conn *c, uint32_t ms)
 static void arm(struct sl_conn *c)
 {
     const struct sl_limits *l = &c->env->conf->limits;
-    bool idle = sl_h1_server_is_idle(c->server);
+    enum sl_conn_timer is_for = sl_h1_server_is_idle(c->server) ? TIMER_IDLE : TIMER_HEAD;
+    bool goes_on = sl_timer_is_armed(&c->timer) && c->timer_is_for == TIMER_HEAD;
 
     if (c->is_draining)
         sl_conn_arm(c, DRAIN_MS);
-    else if (idle)
+    else if (is_for == TIMER_IDLE)
         sl_conn_arm(c, l->idle_timeout_ms);
-    else if (!sl_timer_is_armed(&c->timer) ||
-             c->timer.due_ms > sl_loop_now_ms(c->env->loop) + l->header_timeout_ms)
+    else if (!goes_on)
         sl_conn_arm(c, l->header_timeout_ms);
+    c->timer_is_for = is_for;
 }
 
 static void start_exchange(struct sl_conn *c, struct sl_http_stream *stream,

@@ -42,6 +42,9 @@ enum sl_conn_state {
 /* What follows the CONNECT's reply. */
 enum sl_conn_plan { PLAN_INTERCEPT, PLAN_TUNNEL, PLAN_READ };
 
+/* What the timer is for in ST_READ, while it is armed. */
+enum sl_conn_timer { TIMER_IDLE, TIMER_HEAD };
+
 struct sl_conn {
     struct sl_env *env;
     struct sl_env *next_env; /* a reload's, taken before the next request; NULL: none */
@@ -54,6 +57,7 @@ struct sl_conn {
     bool has_served; /* an exchange has ended */
     struct sl_task wake;
     struct sl_timer timer; /* ST_READ: idle or head; ST_ANSWER: the client takes nothing */
+    enum sl_conn_timer timer_is_for;
     struct sl_arena arena; /* of the connection: target, SNI, ALPN */
 
     struct sl_h1_server *server;  /* ST_READ, ST_EXCHANGE, ST_DECIDE, ST_DIAL, ST_ANSWER */

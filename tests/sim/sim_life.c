@@ -27,6 +27,14 @@ static const struct sim_case cases[] = {
         .log = "*",
     },
     {
+        .name = "a head that begins late in the idle time has its own time",
+        .rules = deny_all,
+        .client = SCRIPT(WAIT(119999), SEND("GET http://a.example/ HT"), WAIT(14999),
+                         SEND("TP/1.1\r\nHost: a.example\r\n\r\n"), AWAIT("closed for today")),
+        .to_client = "HTTP/1.1 403 Forbidden\r\n*",
+        .log = "deny 403 ",
+    },
+    {
         .name = "idle behind a response: ends at the idle time-out",
         .answers = { SIM_DENY },
         .client = SCRIPT(SEND(GET("/1")), AWAIT("not today"), WAIT(120000), END),
