@@ -9,6 +9,7 @@
 
 /* More digits could overflow; no sender needs as many. */
 #define DIGITS_MAX 15
+/* Of one chunk: signatures make those of a long body add up. */
 #define EXT_BYTES_MAX 4096u
 
 enum state {
@@ -122,6 +123,7 @@ static bool step_over_end(struct sl_h1_chunked *c, char byte)
     if (byte != (c->state == DATA_CR ? '\r' : '\n'))
         return false;
     c->n_digits = 0;
+    c->ext_bytes = 0;
     c->state = c->state == DATA_CR ? DATA_LF : SIZE;
     return true;
 }

@@ -49,7 +49,7 @@ enum sl_err sl_h1_parse_response(struct sl_str in, const struct sl_head_limits *
                                  size_t *ret_used, struct sl_fault *fault) SL_MUST_USE;
 
 /** Decoder of the chunked coding; zeroed memory is its start.  Chunk extensions are skipped, up to
- * 4 KiB a body. */
+ * 4 KiB a chunk. */
 struct sl_h1_chunked {
     uint8_t state;
     uint8_t n_digits;
