@@ -384,6 +384,13 @@ static enum sl_err send_accepted(struct request *rq, const struct sl_head *head)
     return SL_OK;
 }
 
+/* A 1.0 peer is told to keep the connection only where the head itself says where the body ends, so
+ * as not to depend on what it believes of HEAD, 204 and 304; one that is not told has to close. */
+static bool shows_end(const struct request *rq, const struct sl_head *said)
+{
+    return rq->minor != 0 || said->framing == SL_FRAMING_NONE || said->framing == SL_FRAMING_LENGTH;
+}
+
 static enum sl_err send_final(struct request *rq, const struct sl_head *head)
 {
     struct sl_head said = *head;
@@ -392,7 +399,7 @@ static enum sl_err send_final(struct request *rq, const struct sl_head *head)
 
     said.framing = framing_for(rq, has_body ? head->framing : announced(head));
     sent = has_body ? said.framing : SL_FRAMING_NONE;
-    rq->is_last = is_last(rq) || sent == SL_FRAMING_CLOSE;
+    rq->is_last = is_last(rq) || !shows_end(rq, &said);
     sl_h1_write_response(&rq->srv->wire.send.out, &said, rq->minor, rq->is_last);
     sl_h1_send_begin(&rq->srv->wire.send, sent, said.content_length);
     return SL_OK;
