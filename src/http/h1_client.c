@@ -239,10 +239,15 @@ static struct sl_fields *call_trailers(struct sl_http_stream *s)
 /* The head itself is the caller's, and may be gone when the response comes. */
 static void remember(struct call *call, const struct sl_head *head)
 {
+    const struct sl_field *to = sl_fields_find(&head->fields, SL_FIELD_UPGRADE);
+
     call->request = (struct sl_head){ .arena = &call->arena,
                                       .method = sl_arena_str(&call->arena, head->method),
                                       .is_connect = head->is_connect,
                                       .wants_upgrade = head->wants_upgrade };
+    if (head->wants_upgrade && to != NULL)
+        sl_fields_add(&call->request.fields, &call->arena, SL_STR("Upgrade"),
+                      sl_arena_str(&call->arena, to->value));
 }
 
 static enum sl_err call_send_head(struct sl_http_stream *s, const struct sl_head *head)

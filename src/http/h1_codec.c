@@ -348,10 +348,15 @@ enum sl_err sl_h1_parse_request(struct sl_str in, const struct sl_head_limits *l
 /* RFC 9110 section 7.8: only what was asked for, and it must say what it is. */
 static enum sl_err settle_upgrade(struct parser *p, const struct sl_head *request)
 {
+    const struct sl_field *to = sl_fields_find(&p->head->fields, SL_FIELD_UPGRADE);
+
     if (!request->wants_upgrade)
         return fail(p, SL_UPGRADE_FAILED, "101 without an upgrade asked for");
     if (!p->head->wants_upgrade)
         return fail(p, SL_UPGRADE_FAILED, "101 without the upgrade in it");
+    if (sl_fields_count(&p->head->fields, SL_FIELD_UPGRADE) != 1 ||
+        !sl_fields_has_token(&request->fields, SL_FIELD_UPGRADE, to->value))
+        return fail(p, SL_UPGRADE_FAILED, "101 to another protocol than asked for");
     p->head->framing = SL_FRAMING_RAW;
     return SL_OK;
 }

@@ -13,11 +13,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct sl_head_limits limits = { .header_bytes = 4096, .header_count = 64 };
 static const struct sl_head_limits wide = { .header_bytes = 16384, .header_count = 128 };
+static struct sl_field websocket = { SL_FIELD_UPGRADE, { "Upgrade", 7 }, { "websocket", 9 } };
+
 static const struct sl_head requests[] = {
     { .method = { "GET", 3 } },
     { .method = { "HEAD", 4 } },
     { .method = { "CONNECT", 7 }, .is_connect = true },
-    { .method = { "GET", 3 }, .wants_upgrade = true },
+    { .method = { "GET", 3 }, .wants_upgrade = true, .fields = { .v = &websocket, .n = 1 } },
 };
 
 static void check_prefixes(struct sl_str in, size_t used, const struct sl_head *request)
@@ -92,7 +94,7 @@ static void check(struct sl_str in, const struct sl_head *request)
         head.fields = travelled;
         head.wants_upgrade = head.status == 101;
         if (head.wants_upgrade)
-            sl_fields_add(&head.fields, &a, SL_STR("Upgrade"), SL_STR("x"));
+            sl_fields_add(&head.fields, &a, websocket.name, websocket.value);
         sl_h1_write_response(&out, &head, 1, false);
         sl_fields_remove_name(&head.fields, SL_STR("Upgrade"));
         check_again(&head, sl_buf_str(&out), request);

@@ -533,6 +533,14 @@ def test_101_that_was_not_asked_for_is_502(proxy, scripted, tunnel, host):
     assert tunnel(proxy, host, scripted(fixed(answer)).port).get("/").status == 502
 
 
+def test_101_to_another_protocol_is_502(proxy, scripted, tunnel, host):
+    answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
+    client = tunnel(proxy, host, scripted(fixed(answer)).port)
+    asked = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    assert client.get("/", asked).status == 502
+    assert proxy.log(host=host)["error"] == "upgrade_failed"
+
+
 def test_websockets_library(proxy, pki, connect, host):
     websockets = pytest.importorskip("websockets")
 

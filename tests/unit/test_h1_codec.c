@@ -368,6 +368,14 @@ static const struct vector connect_responses[] = {
 static const struct vector upgrade_responses[] = {
     { "101", B("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), "101 raw upgrade" },
     { "101 without upgrade", B("HTTP/1.1 101 X\r\n\r\n"), "upgrade_failed" },
+    { "101 in other letters", B("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: X\r\n\r\n"),
+      "101 raw upgrade" },
+    { "101 to another", B("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"),
+      "upgrade_failed" },
+    { "101 to several", B("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x, y\r\n\r\n"),
+      "upgrade_failed" },
+    { "101 to two", B("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\nUpgrade: x\r\n\r\n"),
+      "upgrade_failed" },
     { "101 in 1.0", B("HTTP/1.0 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
       "upgrade_failed" },
     { "200", B(OK "Content-Length: 5\r\n\r\n"), "200 length=5 keep" },
@@ -491,7 +499,10 @@ static void test_responses(void **state)
     const struct sl_head get = { .method = B("GET") };
     const struct sl_head head = { .method = B("HEAD") };
     const struct sl_head connect = { .method = B("CONNECT"), .is_connect = true };
-    const struct sl_head upgrade = { .method = B("GET"), .wants_upgrade = true };
+    struct sl_field to = { SL_FIELD_UPGRADE, B("Upgrade"), B("x") };
+    const struct sl_head upgrade = { .method = B("GET"),
+                                     .wants_upgrade = true,
+                                     .fields = { .v = &to, .n = 1 } };
 
     (void)state;
     check_all(responses, SL_LEN(responses), NULL, &get);
