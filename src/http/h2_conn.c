@@ -49,7 +49,7 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     struct sl_h2_conn *c = arg;
 
     (void)ng;
-    if (!sl_h2_guard_frame(&c->guard, sl_loop_now_ms(c->conf.loop), hd->type, hd->length))
+    if (!sl_h2_guard_frame(&c->guard, sl_loop_now_ms(c->conf.loop), hd->type))
         c->is_flooded = true;
     return 0;
 }
@@ -75,6 +75,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     s->id = frame->hd.stream_id;
     nghttp2_session_set_stream_user_data(ng, s->id, s);
     sl_h2_stream_begin(s);
+    c->is_changed = true; /* half a head is something to wait for */
     return 0;
 }
 
@@ -126,6 +127,16 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
     return 0;
 }
 
+/* Frames of types that we do not know come here only to be paid for. */
+static int on_extension(nghttp2_session *ng, void **payload, const nghttp2_frame_hd *hd, void *arg)
+{
+    (void)ng;
+    (void)payload;
+    (void)hd;
+    (void)arg;
+    return NGHTTP2_ERR_CANCEL;
+}
+
 static bool ends(const nghttp2_frame *frame)
 {
     return (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
@@ -139,8 +150,10 @@ static void on_stream_frame(struct sl_h2_conn *c, const nghttp2_frame *frame)
         return;
     if (frame->hd.type == NGHTTP2_HEADERS)
         c->conf.role->on_section(s, ends(frame));
-    else if (frame->hd.length > 0)
+    else if (frame->hd.length > frame->data.padlen)
         sl_h2_guard_earn(&c->guard);
+    else if (!sl_h2_guard_waste(&c->guard, sl_loop_now_ms(c->conf.loop)))
+        c->is_flooded = true;
     if (ends(frame))
         sl_h2_stream_ended(s);
 }
@@ -211,6 +224,9 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     if (frame->hd.type == NGHTTP2_RST_STREAM && is_for_peers_fault(frame) &&
         !sl_h2_guard_reset(&c->guard, now))
         c->is_flooded = true;
+    /* The library has limits of its own, and the same word for them. */
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code == NGHTTP2_ENHANCE_YOUR_CALM)
+        count_flood(c);
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     sl_h2_guard_earn(&c->guard);
@@ -258,10 +274,13 @@ static void make_tables(void)
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, on_extension);
     sl_assert(nghttp2_option_new(&options) == 0);
     nghttp2_option_set_no_auto_window_update(options, 1);
     nghttp2_option_set_no_closed_streams(options, 1);
     nghttp2_option_set_max_send_header_block_length(options, MAX_SEND_HEADER);
+    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+        nghttp2_option_set_user_recv_extension_type(options, (uint8_t)type);
 }
 
 /* -- life -- */
@@ -361,7 +380,6 @@ void sl_h2_conn_release(struct sl_h2_conn *c)
 
 static void call_flood(struct sl_h2_conn *c)
 {
-    count_flood(c);
     sl_fault_set(&c->fault, SL_PROTOCOL, "too many frames that serve nobody");
     nghttp2_session_terminate_session(c->ng, NGHTTP2_ENHANCE_YOUR_CALM);
 }

@@ -35,10 +35,13 @@ static bool spend(struct sl_h2_guard *g, uint64_t now_ms, int64_t cost)
     return g->left >= 0;
 }
 
-bool sl_h2_guard_frame(struct sl_h2_guard *g, uint64_t now_ms, uint8_t type, size_t len)
+bool sl_h2_guard_waste(struct sl_h2_guard *g, uint64_t now_ms)
 {
-    if (type == NGHTTP2_DATA && len == 0)
-        return spend(g, now_ms, 1);
+    return spend(g, now_ms, 1);
+}
+
+bool sl_h2_guard_frame(struct sl_h2_guard *g, uint64_t now_ms, uint8_t type)
+{
     return spend(g, now_ms, type < SL_LEN(costs) ? costs[type] : UNKNOWN_COST);
 }
 

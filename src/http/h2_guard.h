@@ -21,7 +21,9 @@ struct sl_h2_guard {
 };
 
 /** A frame's header came; false when the peer has spent more than it had. */
-bool sl_h2_guard_frame(struct sl_h2_guard *g, uint64_t now_ms, uint8_t type, size_t len);
+bool sl_h2_guard_frame(struct sl_h2_guard *g, uint64_t now_ms, uint8_t type);
+/** DATA came without any. */
+bool sl_h2_guard_waste(struct sl_h2_guard *g, uint64_t now_ms);
 /** We had to reset a stream for what the peer did in it; counts like a reset of its own. */
 bool sl_h2_guard_reset(struct sl_h2_guard *g, uint64_t now_ms);
 /** A frame with content went either way, or a stream ended well. */

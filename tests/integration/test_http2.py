@@ -7,8 +7,9 @@ import pytest
 
 from harness import h2frames, http1, waiting
 from harness.h2frames import Code
-from harness.h2origin import (Answer, H2Origin, Once, after, cutting, grpc_echo, grpc_message,
-                              grpc_refusal, large, resetting, server_sent)
+from harness.h2origin import Answer, H2Origin
+from harness.h2scripts import (Once, after, cutting, grpc_echo, grpc_message, grpc_refusal, large,
+                               resetting, server_sent)
 from harness.h2sides import ALPN, VERSION
 from harness.origin import Origin
 

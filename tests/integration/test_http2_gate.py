@@ -7,7 +7,7 @@ import pytest
 from harness import h2frames, waiting
 from harness.check_service import ALLOW, CheckService, deny
 from harness.h2frames import Code
-from harness.h2origin import after, grpc_echo, grpc_message
+from harness.h2scripts import after, grpc_echo, grpc_message
 
 pytest_plugins = ["harness.h2fixtures"]
 GRPC = [("content-type", "application/grpc"), ("te", "trailers")]

@@ -7,7 +7,8 @@ import pytest
 
 from harness import h2frames, waiting
 from harness.h2frames import Code, Setting, Type
-from harness.h2origin import Answer, H2Origin, Once, after, cutting, large
+from harness.h2origin import Answer, H2Origin
+from harness.h2scripts import Once, after, cutting, large
 from harness.h2sides import resident
 
 pytest_plugins = ["harness.h2fixtures"]
@@ -258,8 +259,8 @@ def test_a_reader_that_stands_still_holds_up_nobody(lean, origin_of, h2, host):
     client = h2(proxy, host, origin.port)
     assert all_of(client, [client.request("GET", f"/{i}") for i in range(50)]) == [200] * 50
     before = resident(proxy)
+    client.held.add(client.next_stream)
     big = client.request("GET", "/big")
-    client.held.add(big)
     client.wait_body(big, 65535)
     assert all_of(client, [client.request("GET", f"/{i}") for i in range(50)]) == [200] * 50
     assert len(client.streams[big].body) == 65535
@@ -275,10 +276,11 @@ def test_a_window_of_zero_from_the_beginning(proxy, origin_of, h2, host):
     assert client.wait_headers(number).status == 200
     client.wait_ping()
     assert not client.streams[number].body and not client.streams[number].is_ended
-    for _ in range(3):
+    for i in (1, 2, 3):
         client.send(h2frames.window_update(number, 1))
-        client.wait_ping(b"%08d" % len(client.streams[number].body))
-    assert len(client.streams[number].body) == 3
+        client.wait_body(number, i)
+        client.wait_ping(b"%08d" % i)
+        assert len(client.streams[number].body) == i
     client.send(h2frames.settings({Setting.INITIAL_WINDOW_SIZE: 65535}))
     assert client.response(number).text.startswith("GET / ")
 

@@ -153,13 +153,12 @@ static const struct sim_case cases[] = {
         .log = "allow 502 refused ",
     },
     {
-        .name = "preconnect to an origin that hangs up at once: 502, as of any "
-                "new connection",
+        .name = "preconnect to an origin that hangs up at once: tried once more after the verdict",
         .answers = { SIM_ALLOW },
         .preconnect = true,
         .client = SCRIPT(SEND(GET_X), AWAIT("502 Bad Gateway")),
-        .origins = { SCRIPT(CLOSE) },
-        .opened = "a.example:80 ",
+        .origins = { SCRIPT(CLOSE), SCRIPT(CLOSE) },
+        .opened = "a.example:80 a.example:80 ",
         .asked = "request /x ",
         .log = "allow 502 reset ",
     },

@@ -2,16 +2,16 @@
 import select
 import socket
 import ssl
-import struct
 import threading
 from dataclasses import dataclass, field
 
+from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2 import events
+from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
-from h2.settings import Settings
-from hyperframe.frame import GoAwayFrame
+from h2.settings import SettingCodes
+from hyperframe.frame import GoAwayFrame, SettingsFrame
 
 from . import http1, waiting
 from .origin import Origin
@@ -330,6 +330,8 @@ class Session:
         self.sock = connection.sock
         self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="latin-1"))
         self.requests = {}
+        self.limit = 100            # of streams
+        self.is_settled = False     # the proxy knows our SETTINGS
         self.last_taken = None      # streams above are not ours any more: GOAWAY said so
         self.is_finishing = False
         self.is_open = True
@@ -380,17 +382,22 @@ class Session:
 
     def run(self):
         with self.origin.condition:
-            if self.origin.settings:
-                self.h2.local_settings = Settings(
-                    client=False, initial_values={**self.h2.local_settings,
-                                                  **self.origin.settings})
             self.h2.initiate_connection()
+            self._announce()
         self.sock.setblocking(False)
         try:
             while self._turn():
                 pass
         finally:
             self._over()
+
+    def _announce(self):
+        """Our own SETTINGS in place of python-h2's, which would end the connection for a stream
+        that was opened before they were known."""
+        self.h2.clear_outbound_data_buffer()
+        pairs = {**self.h2.local_settings, **self.origin.settings}
+        self.out += SettingsFrame(0, pairs).serialize()
+        self.limit = self.origin.settings.get(SettingCodes.MAX_CONCURRENT_STREAMS, self.limit)
 
     def _over(self):
         with self.origin.condition:
@@ -456,6 +463,11 @@ class Session:
     def _on_request(self, event, _):
         if self.last_taken is not None and event.stream_id > self.last_taken:
             return
+        if self.h2.open_inbound_streams > self.limit:
+            if self.is_settled:
+                self.origin.faults.append(f"stream {event.stream_id} is over {self.limit}")
+            self.h2.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+            return
         pseudo = {n: v for n, v in event.headers if n.startswith(":")}
         request = Request(pseudo[":method"], pseudo.get(":path"), pseudo.get(":authority"),
                           [(n, v) for n, v in event.headers if not n.startswith(":")], "2",
@@ -498,6 +510,9 @@ class Session:
         if request is not None and request.reset is None:
             request.reset = event.error_code
 
+    def _on_settled(self, event, _):
+        self.is_settled = True
+
     def _on_pong(self, event, _):
         self.pongs.append(event.ping_data)
 
@@ -512,89 +527,5 @@ class Session:
 
     _ACTIONS = {events.RequestReceived: _on_request, events.DataReceived: _on_data,
                 events.TrailersReceived: _on_trailers, events.StreamEnded: _on_ended,
-                events.StreamReset: _on_reset, events.PingAckReceived: _on_pong}
-
-
-# -- scripts --
-
-
-def after(event, answer=None):
-    """Answers once a test's Event is set."""
-    def script(exchange):
-        exchange.read()
-        exchange.wait(event)
-        exchange.answer(answer or Answer(b"late"))
-    return script
-
-
-def large(n, chunk=b"0123456789abcdef" * 1024):
-    """n bytes without a length, as fast as they are taken."""
-    def script(exchange):
-        exchange.head(200, [("content-type", "application/octet-stream")])
-        for at in range(0, n, len(chunk)):
-            exchange.data(chunk[:n - at])
-        exchange.end()
-    return script
-
-
-def server_sent(*turns):
-    """An event at once, then one for each of a test's Events."""
-    def script(exchange):
-        exchange.head(200, [("content-type", "text/event-stream")])
-        exchange.data(b"data: 0\n\n")
-        for i, turn in enumerate(turns, 1):
-            exchange.wait(turn)
-            exchange.data(b"data: %d\n\n" % i)
-        exchange.end()
-    return script
-
-
-def resetting(code, part=b""):
-    """RST_STREAM, before the head or after part of a body."""
-    def script(exchange):
-        if part:
-            exchange.head(200)
-            exchange.data(part)
-        exchange.reset(code)
-    return script
-
-
-def cutting(part):
-    """The connection ends inside the body."""
-    def script(exchange):
-        exchange.head(200, [("content-length", str(len(part) + 1))])
-        exchange.data(part)
-        exchange.cut()
-    return script
-
-
-class Once:
-    """Does `first` the first time, and answers as usual from then on."""
-
-    def __init__(self, first, then=None):
-        self.first, self.then = first, then or (lambda exchange: exchange.answer(Answer(b"again")))
-        self.lock = threading.Lock()
-        self.n = 0
-
-    def __call__(self, exchange):
-        with self.lock:
-            self.n += 1
-            is_first = self.n == 1
-        (self.first if is_first else self.then)(exchange)
-
-
-def grpc_message(payload):
-    return struct.pack("!BL", 0, len(payload)) + payload
-
-
-def grpc_echo(exchange):
-    """Every message at once, back; then a status in trailers."""
-    exchange.head(200, [("content-type", "application/grpc")])
-    exchange.data(exchange.read())
-    exchange.end([("grpc-status", "0"), ("grpc-message", "fine")])
-
-
-def grpc_refusal(exchange):
-    """Trailers only."""
-    exchange.read()
-    exchange.head(200, [("content-type", "application/grpc"), ("grpc-status", "5")], end=True)
+                events.StreamReset: _on_reset, events.PingAckReceived: _on_pong,
+                events.SettingsAcknowledged: _on_settled}
