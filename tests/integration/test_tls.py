@@ -164,14 +164,6 @@ def test_min_version(sluice, connect, origin, host):
     assert origin.n_connections == 0
 
 
-def test_h2_is_not_agreed_on_before_it_is_spoken(proxy, origin, tunnel, host):
-    context = proxy.trusting()
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    client = tunnel(proxy, host, origin.port, context=context)
-    assert client.sock.selected_alpn_protocol() == "http/1.1"
-    assert client.get("/").status == 200
-
-
 @pytest.mark.smoke
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_sessions_resume_on_other_connections_and_workers(sluice, origin, tunnel, host, version):
