@@ -68,17 +68,26 @@ static enum sl_err open_one(const struct sl_addr *addr, struct sl_link *ring,
     return SL_OK;
 }
 
-/* True when one with a socket for this address was in `from`; it is moved. */
+/* One with a socket for this address, or NULL. */
+static struct sl_link *find(struct sl_link *ring, const struct sl_addr *addr)
+{
+    SL_LIST_FOREACH (it, ring)
+        if (at_link(it)->fd >= 0 && sl_addr_eq(&at_link(it)->asked, addr))
+            return it;
+    return NULL;
+}
+
+/* True when there was one; it is moved. */
 static bool move_one(struct sl_link *to, struct sl_link *from, const struct sl_addr *addr)
 {
-    SL_LIST_FOREACH_SAFE (it, from) {
-        if (at_link(it)->fd < 0 || !sl_addr_eq(&at_link(it)->asked, addr))
-            continue;
-        sl_link_remove(it);
-        sl_list_add(to, it);
-        return true;
-    }
-    return false;
+    struct sl_link *found = find(from, addr);
+
+    if (found == NULL)
+        return false;
+    sl_assert(found != to); /* the analyser does not see that it is no head */
+    sl_link_remove(found);
+    sl_list_add(to, found);
+    return true;
 }
 
 static enum sl_err plan_one(struct sl_listeners *set, const struct sl_addr *addr,

@@ -224,6 +224,8 @@ static void push(struct sl_h2_conn *c)
 {
     enum sl_err err = SL_OK;
 
+    if (c->stream == NULL)
+        return;
     while (err == SL_OK && c->state < SL_H2_LINGER) {
         gather(c);
         if (c->state == SL_H2_ENDED || c->out.len == 0)
@@ -294,8 +296,7 @@ static void run(struct sl_h2_conn *c)
     for (int i = 0; i < 2; i++) {
         tell_ready(c);
         tell_change(c);
-        if (c->state < SL_H2_LINGER)
-            push(c);
+        push(c);
     }
     c->is_running = false;
     if (!sl_list_is_empty(&c->ready) || (c->is_changed && c->on_change != NULL))

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-#define FRAME 1000
+#define FRAME INT64_C(1000)
 #define BURST ((int64_t)SL_H2_GUARD_BURST * FRAME)
 /* A download acknowledges each frame of data with up to two window updates. */
 #define EARNED 2
