@@ -7,12 +7,15 @@
 
 /* Interim heads live as long as the exchange, so a peer may not send them for ever. */
 #define INTERIM_MAX 32u
-/* Before its SETTINGS come a peer is taken to allow this many (RFC 9113 section 6.5.2 advises no
- * fewer), and no more are asked of it ever. */
+/* No more are asked of any peer. */
 #define STREAMS_MAX 100u
+
+/* A peer that has not answered a PING by then is gone, whatever TCP believes. */
+#define PROBE_MS 5000u
 
 struct sl_h2_client {
     struct sl_h2_conn conn;
+    struct sl_timer probe; /* a PING is out since an exchange was given up without an answer */
 };
 
 static const struct sl_http_stream_ops call_ops;
@@ -32,6 +35,26 @@ struct sl_h2_client *sl_h2_client_new(const struct sl_h2_client_conf *conf,
     return c;
 }
 
+static void on_no_answer(void *arg)
+{
+    struct sl_h2_client *c = arg;
+
+    sl_h2_conn_fail(&c->conn, SL_RESET, "peer does not answer");
+}
+
+static void probe(struct sl_h2_client *c)
+{
+    if (c->conn.state >= SL_H2_LINGER || sl_timer_is_armed(&c->probe))
+        return;
+    nghttp2_submit_ping(c->conn.ng, NGHTTP2_FLAG_NONE, NULL);
+    sl_timer_start(c->conn.conf.loop, &c->probe, PROBE_MS, on_no_answer, c);
+}
+
+static void on_answer(struct sl_h2_conn *conn)
+{
+    sl_timer_stop(&SL_CONTAINER(conn, struct sl_h2_client, conn)->probe);
+}
+
 static void client_free(void *p)
 {
     struct sl_h2_client *c = p;
@@ -47,15 +70,25 @@ void sl_h2_client_free(struct sl_h2_client **c)
     if (gone == NULL)
         return;
     *c = NULL;
+    sl_timer_stop(&gone->probe);
     sl_h2_conn_close(&gone->conn);
     sl_loop_defer_free(gone->conn.conf.loop, gone, client_free);
 }
 
+bool sl_h2_client_is_settled(const struct sl_h2_client *c)
+{
+    return c->conn.is_settled;
+}
+
+/* The first request need not wait for the peer's SETTINGS; those behind it would be refused if they
+ * were too many, and the wait is short. */
 static uint32_t allowed(const struct sl_h2_client *c)
 {
     uint32_t max =
         nghttp2_session_get_remote_settings(c->conn.ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 
+    if (!c->conn.is_settled)
+        return 1;
     return max < STREAMS_MAX ? max : STREAMS_MAX;
 }
 
@@ -248,7 +281,11 @@ static enum sl_err call_send_end(struct sl_http_stream *base, const struct sl_fi
 /* What ends by itself needs no word; the library then has closed the stream already. */
 static void call_close(struct sl_http_stream *base)
 {
-    sl_h2_stream_abandon(sl_h2_stream_of(base), NGHTTP2_CANCEL);
+    struct sl_h2_stream *s = sl_h2_stream_of(base);
+
+    if (s->conn != NULL && !s->is_closed && s->is_begun && !base->has_response)
+        probe(SL_CONTAINER(s->conn, struct sl_h2_client, conn));
+    sl_h2_stream_abandon(s, NGHTTP2_CANCEL);
 }
 
 static const struct sl_http_stream_ops call_ops = {
@@ -268,4 +305,5 @@ static const struct sl_h2_role role = {
     .on_section = on_section,
     .on_malformed = on_malformed,
     .on_settings = on_settings,
+    .on_pong = on_answer,
 };

@@ -12,6 +12,8 @@
 #include "io/stream.h"
 
 #define READ_ROUNDS 16
+/* Frames that may wait for a peer which does not read, and goes on talking. */
+#define QUEUE_MAX 1000u
 /* The connection's own window never holds a stream back that its own lets go on. */
 #define CONNECTION_WINDOW (64 * 1024 * 1024)
 #define LINGER_BYTES ((size_t)1024 * 1024)
@@ -106,16 +108,24 @@ void sl_h2_conn_release(struct sl_h2_conn *c)
 
 /* -- reading -- */
 
+/* A peer that has stopped listening will not hear why. */
 static void call_flood(struct sl_h2_conn *c)
 {
     sl_fault_set(&c->fault, SL_PROTOCOL, "too many frames that serve nobody");
-    nghttp2_session_terminate_session(c->ng, NGHTTP2_ENHANCE_YOUR_CALM);
+    if (c->out.len == 0) {
+        nghttp2_session_terminate_session(c->ng, NGHTTP2_ENHANCE_YOUR_CALM);
+        return;
+    }
+    sl_h2_events_count_flood(c);
+    end(c);
 }
 
 static void receive(struct sl_h2_conn *c, struct sl_str in)
 {
     ssize_t used = nghttp2_session_mem_recv(c->ng, (const uint8_t *)in.p, in.n);
 
+    if (c->out.len != 0 && nghttp2_session_get_outbound_queue_size(c->ng) > QUEUE_MAX)
+        c->is_flooded = true;
     if (used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
         c->is_flooded = true;
     if (!c->is_flooded && used >= 0)
@@ -275,6 +285,7 @@ static void tell_ready(struct sl_h2_conn *c)
         struct sl_h2_stream *s = SL_CONTAINER(l, struct sl_h2_stream, in_ready);
         unsigned events = sl_h2_stream_events(s);
 
+        s->is_told = s->base.is_gone;
         if (events != 0 && s->base.on_ready != NULL)
             s->base.on_ready(s->base.arg, events);
         sl_h2_stream_arm(s);

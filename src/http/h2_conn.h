@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "http/h2_guard.h"
+#include "http/h2_head.h"
 #include "http/http_stream.h"
 
 /* The library's default, and what a peer may send on a stream before its first word from us. */
@@ -43,6 +44,8 @@ struct sl_h2_role {
     void (*on_malformed)(struct sl_h2_stream *s);
     /** The peer's settings came; NULL: they are of no interest. */
     void (*on_settings)(struct sl_h2_conn *c);
+    /** The peer answered a PING; NULL: none is ever sent. */
+    void (*on_pong)(struct sl_h2_conn *c);
 };
 
 struct sl_h2_conn_conf {
@@ -64,6 +67,7 @@ struct sl_h2_conn {
     uint32_t n_streams;
     int32_t extra; /**< sum of what windows have beyond their minimum */
     struct sl_h2_guard guard;
+    struct sl_h2_reader refused; /**< what a section measures that belongs to no stream of ours */
     enum sl_h2_conn_state state;
     bool is_changed;              /**< on_change is due */
     bool is_settled;              /**< the peer's SETTINGS came */

@@ -11,13 +11,15 @@
 
 /* Of one field section, whatever it is after decoding; the library's own limit is about as much. */
 #define MAX_SEND_HEADER ((size_t)1024 * 1024)
+/* DATA with less content does not pay for other frames. */
+#define WORTHY_BYTES 512u
 
 static const char *side(const struct sl_h2_conn *c)
 {
     return c->conf.role->is_server ? "client" : "upstream";
 }
 
-static void count_flood(const struct sl_h2_conn *c)
+void sl_h2_events_count_flood(const struct sl_h2_conn *c)
 {
     const char *values[] = { side(c) };
 
@@ -44,6 +46,14 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     return 0;
 }
 
+/* The library counts what is open on the wire; what counts here is what work is still at. */
+static void refuse(struct sl_h2_conn *c, int32_t id)
+{
+    nghttp2_submit_rst_stream(c->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    if (!sl_h2_guard_reset(&c->guard, sl_loop_now_ms(c->conf.loop)))
+        c->is_flooded = true;
+}
+
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct sl_h2_conn *c = arg;
@@ -53,12 +63,11 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
         sl_h2_stream_begin(s);
         return 0;
     }
+    c->refused = (struct sl_h2_reader){ .limits = &c->conf.limits };
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
-    /* The library counts what is open on the wire; what counts here is what work is still at. */
     if (c->n_streams >= c->conf.max_streams || c->state != SL_H2_OPEN) {
-        nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-                                  NGHTTP2_REFUSED_STREAM);
+        refuse(c, frame->hd.stream_id);
         return 0;
     }
     s = sl_h2_stream_new(c, c->conf.role->ops);
@@ -76,13 +85,15 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
 {
     struct sl_h2_conn *c = arg;
     struct sl_h2_stream *s = stream_at(c, frame->hd.stream_id);
+    struct sl_h2_reader *r = s != NULL ? &s->reader : &c->refused;
 
     (void)ng;
     (void)flags;
-    if (s == NULL)
-        return 0;
-    sl_h2_reader_add(&s->reader, sl_str_make(name, name_len), sl_str_make(value, value_len));
-    c->is_flooded = c->is_flooded || sl_h2_reader_is_bomb(&s->reader);
+    if (s != NULL)
+        sl_h2_reader_add(r, sl_str_make(name, name_len), sl_str_make(value, value_len));
+    else
+        sl_h2_reader_skip(r, sl_str_make(name, name_len), sl_str_make(value, value_len));
+    c->is_flooded = c->is_flooded || sl_h2_reader_is_bomb(r);
     return c->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
@@ -132,6 +143,14 @@ static bool ends(const nghttp2_frame *frame)
     return (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
 }
 
+static void on_content(struct sl_h2_conn *c, size_t n)
+{
+    if (n >= WORTHY_BYTES)
+        sl_h2_guard_earn(&c->guard);
+    else if (n == 0 && !sl_h2_guard_waste(&c->guard, sl_loop_now_ms(c->conf.loop)))
+        c->is_flooded = true;
+}
+
 static void on_stream_frame(struct sl_h2_conn *c, const nghttp2_frame *frame)
 {
     struct sl_h2_stream *s = stream_at(c, frame->hd.stream_id);
@@ -140,10 +159,8 @@ static void on_stream_frame(struct sl_h2_conn *c, const nghttp2_frame *frame)
         return;
     if (frame->hd.type == NGHTTP2_HEADERS)
         c->conf.role->on_section(s, ends(frame));
-    else if (frame->hd.length > frame->data.padlen)
-        sl_h2_guard_earn(&c->guard);
-    else if (!sl_h2_guard_waste(&c->guard, sl_loop_now_ms(c->conf.loop)))
-        c->is_flooded = true;
+    else
+        on_content(c, frame->hd.length - frame->data.padlen);
     if (ends(frame))
         sl_h2_stream_ended(s);
 }
@@ -168,6 +185,10 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
     case NGHTTP2_SETTINGS:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
             on_settings(c);
+        break;
+    case NGHTTP2_PING:
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && c->conf.role->on_pong != NULL)
+            c->conf.role->on_pong(c);
         break;
     case NGHTTP2_GOAWAY:
         if (c->state == SL_H2_OPEN && !c->conf.role->is_server)
@@ -198,6 +219,7 @@ static bool is_for_peers_fault(const nghttp2_frame *frame)
     case NGHTTP2_NO_ERROR:
     case NGHTTP2_CANCEL:
     case NGHTTP2_INTERNAL_ERROR:
+    case NGHTTP2_REFUSED_STREAM: /* was paid for when it came */
         return false;
     default:
         return true;
@@ -216,10 +238,12 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         c->is_flooded = true;
     /* The library has limits of its own, and the same word for them. */
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code == NGHTTP2_ENHANCE_YOUR_CALM)
-        count_flood(c);
+        sl_h2_events_count_flood(c);
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     sl_h2_guard_earn(&c->guard);
+    if (s != NULL)
+        s->is_begun = true;
     if (s != NULL && ends(frame))
         sl_h2_stream_sent(s);
     return 0;

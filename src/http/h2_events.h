@@ -10,5 +10,7 @@
 
 /** A new session for @a c, whose conf is set; never NULL, the caller's. */
 nghttp2_session *sl_h2_events_attach(struct sl_h2_conn *c);
+/** For one that ends without the GOAWAY by which floods are counted. */
+void sl_h2_events_count_flood(const struct sl_h2_conn *c);
 
 #endif

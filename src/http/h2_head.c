@@ -43,12 +43,22 @@ bool sl_h2_reader_is_bomb(const struct sl_h2_reader *r)
     return is_over(r, BOMB_FACTOR);
 }
 
+static bool is_pseudo_name(struct sl_str name)
+{
+    return name.n != 0 && name.p[0] == ':';
+}
+
+void sl_h2_reader_skip(struct sl_h2_reader *r, struct sl_str name, struct sl_str value)
+{
+    r->count += !is_pseudo_name(name);
+    r->bytes += name.n + value.n + FIELD_OVERHEAD;
+}
+
 void sl_h2_reader_add(struct sl_h2_reader *r, struct sl_str name, struct sl_str value)
 {
-    bool is_pseudo = name.n != 0 && name.p[0] == ':';
+    bool is_pseudo = is_pseudo_name(name);
 
-    r->count += !is_pseudo;
-    r->bytes += name.n + value.n + FIELD_OVERHEAD;
+    sl_h2_reader_skip(r, name, value);
     if (is_over(r, 1))
         return;
     value = sl_arena_str(r->arena, value);
@@ -104,7 +114,8 @@ static enum sl_err settle_host(const struct sl_h2_reader *r, struct sl_head *hea
     if (err != SL_OK)
         return err;
     head->host = named.host;
-    head->port = named.port != 0 ? named.port : sl_scheme_port(head->scheme);
+    head->names_port = named.port != 0;
+    head->port = head->names_port ? named.port : sl_scheme_port(head->scheme);
     if (host == NULL || r->authority.n == 0)
         return SL_OK;
     err = read_authority(r, host->value, &other, fault);

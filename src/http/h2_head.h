@@ -23,6 +23,8 @@ struct sl_h2_reader {
     uint32_t count; /**< of fields, also of those not kept */
 };
 
+/** Counts only, of a section that is not wanted. */
+void sl_h2_reader_skip(struct sl_h2_reader *r, struct sl_str name, struct sl_str value);
 /** Keeps a copy; once a limit is exceeded it only counts. */
 void sl_h2_reader_add(struct sl_h2_reader *r, struct sl_str name, struct sl_str value);
 /** Whether the section is so far over its limits that the connection is not worth it. */

@@ -76,6 +76,11 @@ bool sl_h2_server_is_new(const struct sl_h2_server *srv)
     return !srv->conn.is_settled;
 }
 
+bool sl_h2_server_is_over(const struct sl_h2_server *srv)
+{
+    return srv->conn.state >= SL_H2_LINGER;
+}
+
 void sl_h2_server_drain(struct sl_h2_server *srv)
 {
     sl_h2_conn_drain(&srv->conn);

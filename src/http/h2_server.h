@@ -42,6 +42,8 @@ enum sl_err sl_h2_server_next(struct sl_h2_server *srv, struct sl_http_stream **
 uint32_t sl_h2_server_n_streams(const struct sl_h2_server *srv);
 /** Not one frame of the client has come yet. */
 bool sl_h2_server_is_new(const struct sl_h2_server *srv);
+/** All is said: only the client's end of the connection is waited for. */
+bool sl_h2_server_is_over(const struct sl_h2_server *srv);
 /** No further streams; the connection ends with the last one. */
 void sl_h2_server_drain(struct sl_h2_server *srv);
 

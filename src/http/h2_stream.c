@@ -83,6 +83,7 @@ void sl_h2_stream_fail(struct sl_h2_stream *s, enum sl_err err, const char *text
 static void stop(struct sl_h2_stream *s, enum sl_err err, const char *text)
 {
     s->is_closed = true;
+    s->base.is_gone = is_server(s) && s->send != SL_H2_SEND_DONE;
     if (s->recv < SL_H2_RECV_END || (is_server(s) && s->send != SL_H2_SEND_DONE))
         sl_h2_stream_fail(s, err, text);
     else if (s->send != SL_H2_SEND_DONE && s->base.fault.err == SL_OK)
@@ -134,12 +135,13 @@ void sl_h2_stream_abandon(struct sl_h2_stream *s, uint32_t code)
         sl_loop_defer_free(s->loop, s, stream_free);
         return;
     }
-    if (s->id < 0)
-        s->is_closed = true;
-    if (!s->is_closed) {
+    if (!s->is_closed && s->id >= 0) {
         nghttp2_submit_rst_stream(c->ng, NGHTTP2_FLAG_NONE, s->id, code);
         sl_h2_conn_kick(c);
     }
+    /* Of a request that was not begun the library forgets without a word. */
+    if (!is_server(s) && !s->is_begun)
+        s->is_closed = true;
     sl_buf_fini(&s->in);
     release(s);
 }
@@ -166,7 +168,7 @@ unsigned sl_h2_stream_events(const struct sl_h2_stream *s)
 {
     unsigned events = (is_readable(s) ? SL_READABLE : 0) | (is_writable(s) ? SL_WRITABLE : 0);
 
-    return events & s->wanted;
+    return s->base.is_gone && !s->is_told ? SL_READABLE : events & s->wanted;
 }
 
 void sl_h2_stream_arm(struct sl_h2_stream *s)
@@ -205,15 +207,21 @@ void sl_h2_stream_trailed(struct sl_h2_stream *s)
     reset(s, NGHTTP2_PROTOCOL_ERROR);
 }
 
+/* What comes after an accepted handshake is no body. */
+static bool is_limited(const struct sl_h2_stream *s)
+{
+    return s->conn->conf.body_bytes != 0 && !s->head.is_extended;
+}
+
 void sl_h2_stream_data(struct sl_h2_stream *s, struct sl_str content)
 {
     if (!is_wanted(s) || s->recv == SL_H2_RECV_FAILED)
         return;
-    if (s->conn->conf.body_bytes != 0 && content.n > s->body_left) {
+    if (is_limited(s) && content.n > s->body_left) {
         sl_h2_stream_fail(s, SL_BODY_TOO_LARGE, "");
         return;
     }
-    s->body_left -= s->conn->conf.body_bytes != 0 ? content.n : 0;
+    s->body_left -= is_limited(s) ? content.n : 0;
     if (s->taken_ms == 0)
         s->taken_ms = sl_loop_now_ms(s->loop);
     sl_buf_add_str(&s->in, content);

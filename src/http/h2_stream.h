@@ -35,6 +35,7 @@ struct sl_h2_stream {
     unsigned wanted;
     bool is_owned;  /**< handed out, and not closed since */
     bool is_closed; /**< the library is done with it */
+    bool is_told;   /**< that the client is gone */
     struct sl_arena arena;
 
     enum sl_h2_recv_state recv;
@@ -50,6 +51,7 @@ struct sl_h2_stream {
 
     enum sl_h2_send_state send;
     struct sl_buf out;
+    bool is_begun;              /**< a frame of it was written */
     bool is_deferred;           /**< the library waits for more */
     struct sl_h2_list end_list; /**< trailers to send */
 

@@ -59,6 +59,8 @@ struct sl_http_stream {
     struct sl_fault fault; /**< why the last final error happened */
     uint64_t n_received;   /**< bytes of content received so far, framing not counted */
     uint64_t n_sent;       /**< bytes of content sent so far */
+    bool is_gone;      /**< server: the client has given the request up; on_ready runs for it once,
+                          whatever is wanted */
     bool has_response; /**< client: a byte of a response came; none yet means that a retry is safe
                           where the method allows it */
     bool is_refused;  /**< client: the peer has said that it did nothing with the request, which may

@@ -325,8 +325,10 @@ const char *sl_status_reason(uint16_t status)
 bool sl_field_may_trail(const struct sl_field *f)
 {
     static const bool known[SL_FIELD_N] = {
-        [SL_FIELD_OTHER] = true, [SL_FIELD_ALT_SVC] = true,      [SL_FIELD_DATE] = true,
-        [SL_FIELD_VIA] = true,   [SL_FIELD_PROXY_STATUS] = true,
+        [SL_FIELD_OTHER] = true,
+        [SL_FIELD_DATE] = true,
+        [SL_FIELD_VIA] = true,
+        [SL_FIELD_PROXY_STATUS] = true,
     };
     static const struct sl_str others[] = {
         { "set-cookie", 10 },

@@ -32,8 +32,9 @@ enum sl_exchange_state {
 /* How often the request has been tried, and with what kind of connection. */
 enum sl_attempt {
     SL_ATTEMPT_FIRST,
-    SL_ATTEMPT_WAITED, /* the first, with a connection that stood idle while the check was out */
-    SL_ATTEMPT_AGAIN,  /* a connection that had been idle died unanswered */
+    SL_ATTEMPT_WAITED,    /* the first, with a connection that stood idle while the check was out */
+    SL_ATTEMPT_AGAIN,     /* a connection that had been idle died unanswered: now a new one */
+    SL_ATTEMPT_ELSEWHERE, /* the peer refused the request unseen: now whatever there is */
 };
 
 struct sl_exchange {

@@ -13,6 +13,8 @@ static bool names_port(const struct sl_head *request)
     const struct sl_field *host = sl_fields_find(&request->fields, SL_FIELD_HOST);
     struct sl_str rest;
 
+    if (request->major >= 2)
+        return request->names_port;
     if (request->is_absolute || host == NULL)
         return false;
     rest = sl_str_skip(host->value, sl_str_has_prefix(host->value, SL_STR("["))

@@ -44,7 +44,7 @@ static uint32_t patience_ms(const struct sl_multiplex *m)
     const struct sl_limits *l = &m->env->conf->limits;
     uint32_t n_streams = sl_h2_server_n_streams(m->server);
 
-    if (m->is_ending && n_streams == 0)
+    if (sl_h2_server_is_over(m->server) || (m->is_ending && n_streams == 0))
         return END_MS;
     if (n_streams > m->n_running || sl_h2_server_is_new(m->server))
         return l->header_timeout_ms;
@@ -175,7 +175,7 @@ static void on_timer(void *arg)
 {
     struct sl_multiplex *m = arg;
 
-    if (m->is_ending)
+    if (m->is_ending || sl_h2_server_is_over(m->server))
         finish(m);
     else
         sl_multiplex_drain(m);

@@ -151,8 +151,12 @@ bool sl_exchange_watch_client(struct sl_exchange *x)
 
 void sl_exchange_on_ready(void *arg, unsigned events)
 {
+    struct sl_exchange *x = arg;
+
     (void)events;
-    sl_exchange_run(arg);
+    if (x->stream->is_gone)
+        sl_exchange_fail_with(x, SL_CANCELLED, "client went away");
+    sl_exchange_run(x);
 }
 
 /* -- REPLY -- */

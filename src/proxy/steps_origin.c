@@ -87,40 +87,58 @@ static void begin_upload(struct sl_exchange *x)
     x->up_state = SL_PUMP_WAIT_READ;
 }
 
-static void begin_send(struct sl_exchange *x)
+/* SL_OK when the head is on its way. */
+static enum sl_err begin_send(struct sl_exchange *x)
 {
     struct sl_http_stream *up = x->lease.stream;
+    enum sl_err err;
 
     sl_assert(up != NULL);
     up->on_ready = sl_exchange_on_ready;
     up->arg = x;
     begin_upload(x);
-    if (up->ops->send_head(up, &x->forward) == SL_OK) {
+    err = up->ops->send_head(up, &x->forward);
+    if (err == SL_OK) {
         sl_exchange_go(x, ST_SEND);
         sl_exchange_progress(x);
-        return;
     }
-    x->fault = up->fault;
-    sl_exchange_fail(x);
+    return err;
+}
+
+/* A connection that died before anything was written to it has cost nothing but time. */
+static bool may_replace(struct sl_exchange *x)
+{
+    if (x->attempt >= SL_ATTEMPT_AGAIN)
+        return false;
+    x->attempt = SL_ATTEMPT_AGAIN;
+    sl_http_stream_close(&x->lease.stream);
+    return true;
 }
 
 void sl_exchange_st_acquire(void *self)
 {
     struct sl_exchange *x = self;
-    bool is_again = x->attempt == SL_ATTEMPT_AGAIN;
+    bool is_fresh = x->attempt == SL_ATTEMPT_AGAIN;
 
     if (x->request->framing == SL_FRAMING_NONE && sl_exchange_watch_client(x))
         return;
     if (x->acquire != NULL)
         return;
     if (x->lease.stream == NULL &&
-        (is_again || !sl_pool_try(x->env->pool, &x->origin, &x->lease))) {
-        if (!is_again)
+        (is_fresh || !sl_pool_try(x->env->pool, &x->origin, &x->lease))) {
+        if (x->attempt == SL_ATTEMPT_WAITED)
             x->attempt = SL_ATTEMPT_FIRST;
-        x->acquire = sl_acquire_start(x->env->pool, &x->origin, is_again, on_acquired, x);
+        x->acquire = sl_acquire_start(x->env->pool, &x->origin, is_fresh, on_acquired, x);
         return;
     }
-    begin_send(x);
+    if (begin_send(x) == SL_OK)
+        return;
+    if (may_replace(x)) {
+        sl_exchange_st_acquire(x);
+        return;
+    }
+    x->fault = x->lease.stream->fault;
+    sl_exchange_fail(x);
 }
 
 /* -- SEND -- */
@@ -132,7 +150,7 @@ static bool may_retry(const struct sl_exchange *x)
     const struct sl_http_stream *up = x->lease.stream;
     bool was_idle;
 
-    if (x->attempt == SL_ATTEMPT_AGAIN)
+    if (x->attempt >= SL_ATTEMPT_AGAIN)
         return false;
     if (up->is_refused)
         return x->stream->n_received == 0;
@@ -144,7 +162,7 @@ static bool may_retry(const struct sl_exchange *x)
 static void lost_upstream(struct sl_exchange *x, enum sl_err err)
 {
     if (may_retry(x)) {
-        x->attempt = SL_ATTEMPT_AGAIN;
+        x->attempt = x->lease.stream->is_refused ? SL_ATTEMPT_ELSEWHERE : SL_ATTEMPT_AGAIN;
         if (x->lease.stream->wants_http1)
             x->origin.http = SL_HTTP_1;
         sl_pump_fini(&x->up);

@@ -278,13 +278,21 @@ static void stop_connect(struct sl_acquire *a)
     sl_connect_cancel(&a->connect);
 }
 
+static bool is_settling(const struct place *at)
+{
+    SL_LIST_FOREACH (it, &at->shared)
+        if (!sl_h2_client_is_settled(SL_CONTAINER(it, struct sl_pool_conn, in_place)->h2))
+            return true;
+    return false;
+}
+
 /* A hundred streams to an origin that turns out to speak HTTP/2 need one connection. */
 static bool is_worth_waiting(const struct place *at)
 {
     bool may_share =
         at->origin.http == SL_HTTP_2 || (at->origin.http == SL_HTTP_ANY && at->origin.tls);
 
-    return may_share && at->speech != SPEECH_HTTP1 && at->n_connecting != 0;
+    return may_share && at->speech != SPEECH_HTTP1 && (at->n_connecting != 0 || is_settling(at));
 }
 
 /* Whoever waited for a connection that nobody is making any more makes one. */
@@ -494,18 +502,22 @@ static void on_dead(void *arg)
 static void on_change(void *arg)
 {
     struct sl_pool_conn *c = arg;
+    struct place *at = c->place;
     uint32_t n = sl_h2_client_n_streams(c->h2);
 
     if (sl_h2_client_is_dead(c->h2)) {
+        at->n_holds++;
         sl_link_remove(&c->in_place);
         if (n == 0)
             conn_free(c);
+        start_waiters(at);
+        unhold(at);
         return;
     }
     if (n == 0 && !c->is_idle)
         give_back(c);
     else
-        serve_waiters(c->place);
+        serve_waiters(at);
 }
 
 void sl_pool_pin(struct sl_pool *p, const struct sl_lease *l, uint64_t owner)
