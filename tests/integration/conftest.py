@@ -14,6 +14,7 @@ from harness.nginx import Nginx
 from harness.origin import Origin
 from harness.pki import Pki
 from harness.process import Sluice, command, merged
+from harness.programs import need
 
 _numbers = itertools.count(1)
 # Proxies and authorities of the environment must not come between the tests and their peers.
@@ -164,6 +165,32 @@ def shell():
                               env={**os.environ, **(env or {})})
 
     return call
+
+
+@pytest.fixture
+def browse(shell, tmp_path):
+    """browse(proxy, url) -> the page as headless Chromium sees it; the proxy's authority is in the
+    browser's own store, nothing is ignored."""
+    need("chromium", "certutil")
+
+    def visit(proxy, url):
+        home = tmp_path / "home"
+        for store in (".pki/nssdb", ".local/share/pki/nssdb"):
+            (home / store).mkdir(parents=True)
+            database = f"sql:{home / store}"
+            shell("certutil", "-N", "-d", database, "--empty-password")
+            added = shell("certutil", "-A", "-d", database, "-t", "C,,", "-n", "sluice",
+                          "-i", proxy.ca)
+            assert added.returncode == 0, added.stderr
+        return shell("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+                     "--no-first-run", "--disable-background-networking", "--disable-sync",
+                     "--disable-component-update", "--disable-dev-shm-usage",
+                     f"--user-data-dir={tmp_path / 'profile'}",
+                     f"--proxy-server=http://127.0.0.1:{proxy.port}", "--dump-dom", url,
+                     env={"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"),
+                          "XDG_DATA_HOME": str(home / ".local/share")})
+
+    return visit
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 import hashlib
 import json
 import os
-import shutil
 
 import pytest
 import requests
 
 from harness import http1
 from harness.origin import Origin
+from harness.programs import need
 
 _NODE_FETCH = """
 const http = require('http'), tls = require('tls'), fs = require('fs');
@@ -40,12 +40,6 @@ function connect(options, done) {
   await dispatcher.close();
 })();
 """
-
-
-def need(*programs):
-    for program in programs:
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program}")
 
 
 def url_of(nginx, host, path):
@@ -178,32 +172,6 @@ def test_apt(proxy, nginx, host, shell, tmp_path):
     got = shell("apt-get", *flags, "download", "through-sluice", cwd=here)
     assert got.returncode == 0, got.stdout + got.stderr
     assert (here / deb.name).read_bytes() == deb.read_bytes()
-
-
-@pytest.fixture
-def browse(shell, tmp_path):
-    """browse(proxy, url) -> the page as headless Chromium sees it; the proxy's authority is in the
-    browser's own store, nothing is ignored."""
-    need("chromium", "certutil")
-
-    def visit(proxy, url):
-        home = tmp_path / "home"
-        for store in (".pki/nssdb", ".local/share/pki/nssdb"):
-            (home / store).mkdir(parents=True)
-            database = f"sql:{home / store}"
-            shell("certutil", "-N", "-d", database, "--empty-password")
-            added = shell("certutil", "-A", "-d", database, "-t", "C,,", "-n", "sluice",
-                          "-i", proxy.ca)
-            assert added.returncode == 0, added.stderr
-        return shell("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-                     "--no-first-run", "--disable-background-networking", "--disable-sync",
-                     "--disable-component-update", "--disable-dev-shm-usage",
-                     f"--user-data-dir={tmp_path / 'profile'}",
-                     f"--proxy-server=http://127.0.0.1:{proxy.port}", "--dump-dom", url,
-                     env={"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"),
-                          "XDG_DATA_HOME": str(home / ".local/share")})
-
-    return visit
 
 
 def test_chromium_shows_a_page(proxy, nginx, host, browse):

@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from harness import websocket
 from harness.check_service import ALLOW, deny
 from harness.h2origin import Answer, H2Origin
 from harness.h2scripts import after
+from harness.programs import need
 from harness.relay import Relay
 
 pytest_plugins = ["harness.h2fixtures"]
@@ -76,12 +76,6 @@ Promise.all([parts, socket, events]).then(finish);
 _OTHER_NAME = """
 fetch('https://%s/there').then((r) => r.text()).then(say).then(finish);
 """
-
-
-def need(*programs):
-    for program in programs:
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program}")
 
 
 @pytest.fixture
@@ -275,31 +269,6 @@ def test_grpc_without_tls(sluice, check, grpc_server, host, shell):
 
 
 # -- a browser -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def browse(shell, tmp_path):
-    """browse(proxy, url) -> the page as headless Chromium sees it after its scripts."""
-    need("chromium", "certutil")
-
-    def visit(proxy, url):
-        home = tmp_path / "home"
-        for store in (".pki/nssdb", ".local/share/pki/nssdb"):
-            (home / store).mkdir(parents=True)
-            database = f"sql:{home / store}"
-            shell("certutil", "-N", "-d", database, "--empty-password")
-            added = shell("certutil", "-A", "-d", database, "-t", "C,,", "-n", "sluice",
-                          "-i", proxy.ca)
-            assert added.returncode == 0, added.stderr
-        return shell("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-                     "--no-first-run", "--disable-background-networking", "--disable-sync",
-                     "--disable-component-update", "--disable-dev-shm-usage",
-                     f"--user-data-dir={tmp_path / 'profile'}",
-                     f"--proxy-server=http://127.0.0.1:{proxy.port}", "--dump-dom", url,
-                     env={"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"),
-                          "XDG_DATA_HOME": str(home / ".local/share")})
-
-    return visit
 
 
 @pytest.fixture

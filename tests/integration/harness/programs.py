@@ -1,0 +1,10 @@
+"""Programs of others, without which a test says nothing."""
+import shutil
+
+import pytest
+
+
+def need(*programs):
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program}")
