@@ -58,6 +58,7 @@ struct sl_acquire {
     struct sl_link in_place; /* waiting, unless fresh or already served */
     struct place *place;
     struct sl_connect *connect; /* NULL: waits for another's, or is served */
+    struct sl_timer deadline;   /* of the whole wait */
     struct sl_task served;      /* posted when something was reserved for it */
     struct sl_lease lease;      /* that */
     sl_acquire_fn *done;
@@ -70,6 +71,7 @@ static void on_dead(void *arg);
 static void on_change(void *arg);
 static void on_idle_timer(void *arg);
 static void on_served(void *arg);
+static void on_deadline(void *arg);
 
 struct sl_pool *sl_pool_new(const struct sl_pool_conf *conf)
 {
@@ -320,6 +322,8 @@ struct sl_acquire *sl_acquire_start(struct sl_pool *p, const struct sl_origin *o
         sl_list_add(&a->place->waiters, &a->in_place);
     if (fresh || !is_worth_waiting(a->place))
         start_connect(a);
+    sl_timer_start(p->conf.route.loop, &a->deadline, p->conf.route.connect_timeout_ms, on_deadline,
+                   a);
     return a;
 }
 
@@ -329,6 +333,7 @@ static void acquire_free(struct sl_acquire *a)
     struct place *at = a->place;
 
     sl_link_remove(&a->in_place);
+    sl_timer_stop(&a->deadline);
     stop_connect(a);
     sl_task_cancel(at->pool->conf.route.loop, &a->served);
     sl_free(a);
@@ -364,6 +369,15 @@ static void on_served(void *arg)
     finish(a, &l, NULL);
 }
 
+/* The connection's own deadline tells more, and comes first where it began with the wait. */
+static void on_deadline(void *arg)
+{
+    struct sl_fault fault = { 0 };
+
+    sl_fault_set(&fault, SL_CONNECT_TIMEOUT, "while waiting for a connection that others share");
+    finish(arg, NULL, &fault);
+}
+
 /* Reserves what is free for those who have waited longest; they hear of it from the loop. */
 static void serve_waiters(struct place *at)
 {
@@ -374,6 +388,7 @@ static void serve_waiters(struct place *at)
 
         sl_link_remove(&a->in_place);
         stop_connect(a);
+        sl_timer_stop(&a->deadline);
         a->lease = lease(c);
         sl_task_post(at->pool->conf.route.loop, &a->served);
     }
