@@ -336,7 +336,7 @@ nghttp2_data_provider sl_h2_stream_provider(struct sl_h2_stream *s)
 void sl_h2_stream_write_data(struct sl_h2_stream *s, const uint8_t head[9], size_t n)
 {
     sl_buf_add(&s->conn->out, head, 9);
-    sl_buf_add(&s->conn->out, s->out.p + s->out.off, n);
+    sl_buf_add(&s->conn->out, sl_buf_str(&s->out).p, n);
     sl_buf_consume(&s->out, n);
     if (s->out.len == 0)
         sl_buf_fini(&s->out);
