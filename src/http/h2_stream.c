@@ -24,8 +24,16 @@ struct sl_h2_stream *sl_h2_stream_new(struct sl_h2_conn *c, const struct sl_http
     s->window = SL_H2_WINDOW_MIN;
     s->body_left = c->conf.body_bytes;
     sl_list_add(&c->streams, &s->in_conn);
+    s->is_counted = true;
     c->n_streams++;
     return s;
+}
+
+static void uncount(struct sl_h2_stream *s)
+{
+    s->conn->n_streams -= s->is_counted;
+    s->is_counted = false;
+    sl_h2_conn_changed(s->conn);
 }
 
 static void stream_free(void *p)
@@ -45,10 +53,9 @@ static void leave(struct sl_h2_stream *s)
     sl_link_remove(&s->in_conn);
     sl_link_remove(&s->in_ready);
     sl_link_remove(&s->in_incoming);
-    c->n_streams--;
     c->extra -= s->window - SL_H2_WINDOW_MIN;
+    uncount(s);
     s->conn = NULL;
-    sl_h2_conn_changed(c);
 }
 
 /* Has an owner, or will have. */
@@ -139,9 +146,11 @@ void sl_h2_stream_abandon(struct sl_h2_stream *s, uint32_t code)
         nghttp2_submit_rst_stream(c->ng, NGHTTP2_FLAG_NONE, s->id, code);
         sl_h2_conn_kick(c);
     }
-    /* Of a request that was not begun the library forgets without a word. */
-    if (!is_server(s) && !s->is_begun)
+    if (s->id < 0)
         s->is_closed = true;
+    /* A request that waits for the peer's leave may never come to its end. */
+    if (!is_server(s) && !s->is_begun)
+        uncount(s);
     sl_buf_fini(&s->in);
     release(s);
 }

@@ -33,9 +33,10 @@ struct sl_h2_stream {
     int32_t id;              /**< client: -1 before the head was sent */
     struct sl_link in_conn, in_ready, in_incoming;
     unsigned wanted;
-    bool is_owned;  /**< handed out, and not closed since */
-    bool is_closed; /**< the library is done with it */
-    bool is_told;   /**< that the client is gone */
+    bool is_owned;   /**< handed out, and not closed since */
+    bool is_closed;  /**< the library is done with it */
+    bool is_told;    /**< that the client is gone */
+    bool is_counted; /**< among the connection's n_streams */
     struct sl_arena arena;
 
     enum sl_h2_recv_state recv;
