@@ -339,9 +339,10 @@ static void fini_admin(struct sl_admin_socket *socket)
         (void)unlink(socket->bound.un.sun_path);
 }
 
-/* A worker that hangs may yet wake up and use what it shares: nothing of that is freed. */
-static void leave_workers_behind(void)
+/* A worker that hangs may yet wake up and use what it shares: none of that is freed or closed. */
+static void leave_workers_behind(const struct sl_daemon *d)
 {
+    sl_listeners_remove_files(&d->listeners);
     sl_log(SL_LOG_ERROR, "a worker does not end: leaving it behind");
     sl_log_stop();
     _exit(SL_EXIT_FAILED);
@@ -352,9 +353,9 @@ static void fini(struct sl_daemon *d)
     bool ended = stop_workers(d);
 
     fini_admin(&d->admin);
-    sl_listeners_fini(&d->listeners);
     if (!ended)
-        leave_workers_behind();
+        leave_workers_behind(d);
+    sl_listeners_fini(&d->listeners);
     free_workers(d);
     sl_timer_stop(&d->grace);
     for (size_t i = 0; i < SL_DAEMON_SIGNALS; i++)

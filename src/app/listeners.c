@@ -42,12 +42,25 @@ void sl_listeners_fini(struct sl_listeners *set)
     free_all(&set->gone);
 }
 
+static void remove_file(const struct sl_listener *l)
+{
+    if (l->fd >= 0 && l->bound.sa.sa_family == AF_UNIX)
+        (void)unlink(l->bound.un.sun_path);
+}
+
+void sl_listeners_remove_files(const struct sl_listeners *set)
+{
+    SL_LIST_FOREACH (l, &set->active)
+        remove_file(at_link(l));
+    SL_LIST_FOREACH (l, &set->gone)
+        remove_file(at_link(l));
+}
+
 void sl_listener_close(struct sl_listener *l)
 {
     if (l->fd < 0)
         return;
-    if (l->bound.sa.sa_family == AF_UNIX)
-        (void)unlink(l->bound.un.sun_path);
+    remove_file(l);
     close(l->fd);
     l->fd = -1;
 }

@@ -34,6 +34,8 @@ struct sl_listeners {
 void sl_listeners_init(struct sl_listeners *set);
 /** Closes all, and removes the files of unix sockets. */
 void sl_listeners_fini(struct sl_listeners *set);
+/** Removes the files of unix sockets alone, for an end that leaves a worker behind. */
+void sl_listeners_remove_files(const struct sl_listeners *set);
 
 /** What a configuration changes: a plan, made first, then committed or dropped. */
 struct sl_listener_plan {

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from harness import waiting
 from harness.check_service import CheckService
 from harness.client import Client
 from harness.dns import Dns
@@ -62,8 +63,12 @@ def nginx(tmp_path_factory, pki):
 
 @pytest.fixture(scope="session")
 def surroundings(dns, pki):
-    """What every proxy of the tests is told: our DNS, our authority, loopback is allowed."""
-    return {"upstream": {"nameservers": [dns.address], "ca_file": str(pki.ca),
+    """What every proxy of the tests is told: our DNS, our authority, loopback is allowed.
+
+    Under valgrind an RSA key takes longer than users wait for a handshake.
+    """
+    return {"limits": {"handshake_timeout": f"{int(waiting.DEADLINE)}s"},
+            "upstream": {"nameservers": [dns.address], "ca_file": str(pki.ca),
                          "allow_addresses": ["127.0.0.0/8"]}}
 
 

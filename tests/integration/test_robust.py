@@ -262,11 +262,16 @@ def _hang(pid, name):
     return tid
 
 
-def test_a_worker_that_hangs_does_not_hold_up_the_end(sluice):
-    proxy = sluice({"workers": 1})
+@pytest.mark.smoke
+def test_a_worker_that_hangs_does_not_hold_up_the_end(sluice, tmp_path):
+    path = tmp_path / "proxy.sock"
+    proxy = sluice({"workers": 1}, "--listen", f"unix:{path}")
     tid = _hang(proxy.process.pid, "worker-0")
-    proxy.terminate()
-    proxy.process.send_signal(signal.SIGTERM)
-    assert proxy.wait_stderr("a worker does not end")
-    os.waitpid(tid, _WALL)
+    try:
+        proxy.terminate()
+        proxy.process.send_signal(signal.SIGTERM)
+        assert proxy.wait_stderr("a worker does not end")
+    finally:
+        os.waitpid(tid, _WALL)
     assert proxy.stop() == 1
+    assert not path.exists()
