@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "http/h2_guard.h"
 #include "http/h2_head.h"
+#include "http/h2_strict.h"
 #include "http/http_stream.h"
 
 /* The library's default, and what a peer may send on a stream before its first word from us. */
@@ -67,6 +68,7 @@ struct sl_h2_conn {
     uint32_t n_streams;
     int32_t extra; /**< sum of what windows have beyond their minimum */
     struct sl_h2_guard guard;
+    struct sl_h2_strict strict;
     struct sl_h2_reader refused; /**< what a section measures that belongs to no stream of ours */
     enum sl_h2_conn_state state;
     bool is_changed;              /**< on_change is due */

@@ -43,7 +43,7 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     (void)ng;
     if (!sl_h2_guard_frame(&c->guard, sl_loop_now_ms(c->conf.loop), hd->type))
         c->is_flooded = true;
-    return 0;
+    return sl_h2_strict_begin(c, hd) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 /* The library counts what is open on the wire; what counts here is what work is still at. */
@@ -165,11 +165,16 @@ static void on_stream_frame(struct sl_h2_conn *c, const nghttp2_frame *frame)
         sl_h2_stream_ended(s);
 }
 
-static void on_settings(struct sl_h2_conn *c)
+static int on_settings(struct sl_h2_conn *c, const nghttp2_settings *settings)
 {
+    if (!sl_h2_strict_settings(c, settings)) {
+        nghttp2_session_terminate_session(c->ng, NGHTTP2_FLOW_CONTROL_ERROR);
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     c->is_settled = c->is_changed = true;
     if (c->conf.role->on_settings != NULL)
         c->conf.role->on_settings(c);
+    return 0;
 }
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
@@ -184,7 +189,7 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         break;
     case NGHTTP2_SETTINGS:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
-            on_settings(c);
+            return on_settings(c, &frame->settings);
         break;
     case NGHTTP2_PING:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && c->conf.role->on_pong != NULL)
