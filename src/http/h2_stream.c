@@ -7,8 +7,10 @@
 
 #include "base/mem.h"
 
-/* A window covers what its owner takes in this time, so that it follows the owner, not the peer. */
-#define WINDOW_MS 250u
+/* A window covers what its owner takes in twice this time, so that it follows the owner, not the
+ * peer.  Half a window is measured, since the library gives back no less, and the time begins when
+ * content is there: how long the way is does not count. */
+#define HALF_WINDOW_MS 125u
 #define OUT_MAX SL_CHUNK_SIZE
 
 /* -- life -- */
@@ -244,7 +246,7 @@ void sl_h2_stream_ended(struct sl_h2_stream *s)
     sl_h2_stream_arm(s);
 }
 
-/* An owner that takes a window's worth in no time is not what the transfer waits for: the way is
+/* An owner that takes half a window in no time is not what the transfer waits for: the way is
  * long, and more of it can be under way. */
 static void widen(struct sl_h2_stream *s)
 {
@@ -271,11 +273,11 @@ static void give_window(struct sl_h2_stream *s, size_t n)
     now = sl_loop_now_ms(s->loop);
     nghttp2_session_consume_stream(s->conn->ng, s->id, n);
     s->taken += (int32_t)n;
-    if (s->taken >= s->window) {
-        if (now - s->taken_ms <= WINDOW_MS)
+    if (s->taken >= s->window / 2) {
+        if (now - s->taken_ms <= HALF_WINDOW_MS)
             widen(s);
         s->taken = 0;
-        s->taken_ms = now;
+        s->taken_ms = s->in.len != 0 ? now : 0;
     }
     sl_h2_conn_kick(s->conn);
 }

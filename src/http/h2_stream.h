@@ -47,7 +47,7 @@ struct sl_h2_stream {
     uint64_t body_left; /**< of conf.body_bytes */
     int32_t window;     /**< ours, as announced */
     int32_t taken;      /**< by the owner, of the window under measure */
-    uint64_t taken_ms;  /**< when that began */
+    uint64_t taken_ms;  /**< when that began; 0: waits for content */
     bool is_held;       /**< extended CONNECT not yet accepted: to its owner it has ended */
 
     enum sl_h2_send_state send;

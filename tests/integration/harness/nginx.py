@@ -27,6 +27,7 @@ http {{
     ssl_session_cache shared:sessions:1m;
     root {dir}/www;
     server {{ listen 127.0.0.1:{plain}; server_name plain.test; }}
+    server {{ listen 127.0.0.1:{h2c} http2; server_name h2c.test; }}
     {servers}
 }}
 """
@@ -50,7 +51,7 @@ def _bound():
 
 
 class Nginx:
-    """One for the session.  Ports: `tls` (1.2 and 1.3), `tls12` (1.2 alone), `plain`."""
+    """One for the session.  Ports: `tls` (1.2 and 1.3), `tls12` (1.2 alone), `plain`, `h2c`."""
 
     def __init__(self, directory, pki):
         self.dir = directory
@@ -60,8 +61,8 @@ class Nginx:
         self.log = directory / "access.log"
         self._files()
         # Bound here and inherited: nobody can take a port in between.
-        sockets = [_bound() for _ in range(3)]
-        self.tls, self.tls12, self.plain = (s.getsockname()[1] for s in sockets)
+        sockets = [_bound() for _ in range(4)]
+        self.tls, self.tls12, self.plain, self.h2c = (s.getsockname()[1] for s in sockets)
         self._configure(pki)
         self.process = self._start(sockets)
         for sock in sockets:
@@ -73,6 +74,8 @@ class Nginx:
             "<!doctype html><title>page</title><p id=x>plain</p>"
             "<script>document.getElementById('x').textContent = 'scr' + 'ipted'</script>")
         (self.www / "big.bin").write_bytes(bytes(range(256)) * (16 << 10))
+        with open(self.www / "huge.bin", "wb") as huge:
+            huge.truncate(128 << 20)
 
     def _configure(self, pki):
         def server(port, names, pair, protocols="TLSv1.2 TLSv1.3"):
@@ -82,7 +85,7 @@ class Nginx:
         servers += [server(self.tls, name, pair) for name, pair in pki.faulty.items()]
         servers += [server(self.tls12, "*.site.test", pki.good, "TLSv1.2")]
         (self.dir / "nginx.conf").write_text(_CONFIG.format(
-            dir=self.dir, plain=self.plain, servers="".join(servers),
+            dir=self.dir, plain=self.plain, h2c=self.h2c, servers="".join(servers),
             user="user root;" if os.geteuid() == 0 else ""))
 
     def _start(self, sockets):
