@@ -10,12 +10,15 @@
 /* No more are asked of any peer. */
 #define STREAMS_MAX 100u
 
-/* A peer that has not answered a PING by then is gone, whatever TCP believes. */
+/* A peer of which nothing is heard for so long after a probe is gone, whatever TCP believes. */
 #define PROBE_MS 5000u
+/* Of whom something was heard by then need not prove that it lives. */
+#define RECENT_MS 1000u
 
 struct sl_h2_client {
     struct sl_h2_conn conn;
-    struct sl_timer probe; /* a PING is out since an exchange was given up without an answer */
+    uint64_t heard_ms;
+    struct sl_timer probe; /* out since an exchange was given up without an answer */
 };
 
 static const struct sl_http_stream_ops call_ops;
@@ -42,17 +45,24 @@ static void on_no_answer(void *arg)
     sl_h2_conn_fail(&c->conn, SL_RESET, "peer does not answer");
 }
 
+/* SETTINGS have to be acknowledged as PINGs have, and no peer takes a few for a nuisance: servers
+ * of gRPC end connections for PINGs. */
 static void probe(struct sl_h2_client *c)
 {
-    if (c->conn.state >= SL_H2_LINGER || sl_timer_is_armed(&c->probe))
+    bool is_recent = sl_loop_now_ms(c->conn.conf.loop) - c->heard_ms < RECENT_MS;
+
+    if (is_recent || c->conn.state >= SL_H2_LINGER || sl_timer_is_armed(&c->probe))
         return;
-    nghttp2_submit_ping(c->conn.ng, NGHTTP2_FLAG_NONE, NULL);
+    nghttp2_submit_settings(c->conn.ng, NGHTTP2_FLAG_NONE, NULL, 0);
     sl_timer_start(c->conn.conf.loop, &c->probe, PROBE_MS, on_no_answer, c);
 }
 
-static void on_answer(struct sl_h2_conn *conn)
+static void on_sign_of_life(struct sl_h2_conn *conn)
 {
-    sl_timer_stop(&SL_CONTAINER(conn, struct sl_h2_client, conn)->probe);
+    struct sl_h2_client *c = SL_CONTAINER(conn, struct sl_h2_client, conn);
+
+    c->heard_ms = sl_loop_now_ms(conn->conf.loop);
+    sl_timer_stop(&c->probe);
 }
 
 static void client_free(void *p)
@@ -90,6 +100,13 @@ static uint32_t allowed(const struct sl_h2_client *c)
     if (!c->conn.is_settled)
         return 1;
     return max < STREAMS_MAX ? max : STREAMS_MAX;
+}
+
+uint32_t sl_h2_client_capacity(const struct sl_h2_client *c)
+{
+    uint32_t n = allowed(c);
+
+    return n != 0 ? n : 1;
 }
 
 bool sl_h2_client_has_room(const struct sl_h2_client *c)
@@ -305,5 +322,5 @@ static const struct sl_h2_role role = {
     .on_section = on_section,
     .on_malformed = on_malformed,
     .on_settings = on_settings,
-    .on_pong = on_answer,
+    .on_sign_of_life = on_sign_of_life,
 };

@@ -28,6 +28,8 @@ void sl_h2_client_free(struct sl_h2_client **c);
 bool sl_h2_client_has_room(const struct sl_h2_client *c);
 /** The peer has said what it allows; before, there is room for one exchange. */
 bool sl_h2_client_is_settled(const struct sl_h2_client *c);
+/** Exchanges at once, at least 1; only once it is settled. */
+uint32_t sl_h2_client_capacity(const struct sl_h2_client *c);
 /** Begins an exchange; there must be room. */
 struct sl_http_stream *sl_h2_client_open(struct sl_h2_client *c);
 uint32_t sl_h2_client_n_streams(const struct sl_h2_client *c);

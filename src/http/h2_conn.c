@@ -49,6 +49,7 @@ void sl_h2_conn_init(struct sl_h2_conn *c, const struct sl_h2_conn_conf *conf,
 {
     c->conf = *conf;
     c->stream = stream;
+    c->frames.skip = conf->role->is_server ? SL_H2_PREFACE_LEN : 0;
     c->wake = c->again = (struct sl_task){ .fn = on_wake, .arg = c };
     sl_list_init(&c->streams);
     sl_list_init(&c->ready);
@@ -108,10 +109,16 @@ void sl_h2_conn_release(struct sl_h2_conn *c)
 
 /* -- reading -- */
 
+/* A client's fault is not an origin's. */
+static enum sl_err peers_fault(const struct sl_h2_conn *c)
+{
+    return c->conf.role->is_server ? SL_PROTOCOL : SL_BAD_RESPONSE;
+}
+
 /* A peer that has stopped listening will not hear why. */
 static void call_flood(struct sl_h2_conn *c)
 {
-    sl_fault_set(&c->fault, SL_PROTOCOL, "too many frames that serve nobody");
+    sl_fault_set(&c->fault, peers_fault(c), "too many frames that serve nobody");
     if (c->out.len == 0) {
         nghttp2_session_terminate_session(c->ng, NGHTTP2_ENHANCE_YOUR_CALM);
         return;
@@ -122,8 +129,10 @@ static void call_flood(struct sl_h2_conn *c)
 
 static void receive(struct sl_h2_conn *c, struct sl_str in)
 {
-    ssize_t used = nghttp2_session_mem_recv(c->ng, (const uint8_t *)in.p, in.n);
+    ssize_t used;
 
+    sl_h2_events_pay(c, in);
+    used = nghttp2_session_mem_recv(c->ng, (const uint8_t *)in.p, in.n);
     if (c->out.len != 0 && nghttp2_session_get_outbound_queue_size(c->ng) > QUEUE_MAX)
         c->is_flooded = true;
     if (used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
@@ -146,6 +155,8 @@ static void read_on(struct sl_h2_conn *c)
         size_t n = 0;
 
         err = sl_stream_read(c->stream, chunk, SL_CHUNK_SIZE, &n);
+        if (err == SL_OK && c->conf.role->on_sign_of_life != NULL)
+            c->conf.role->on_sign_of_life(c);
         if (err == SL_OK && !c->is_deaf)
             receive(c, sl_str_make(chunk, n));
     }
@@ -212,7 +223,7 @@ static void finish(struct sl_h2_conn *c)
         return;
     }
     if (c->fault.err == SL_OK)
-        sl_fault_set(&c->fault, SL_PROTOCOL, "connection ended by a protocol error or GOAWAY");
+        sl_fault_set(&c->fault, peers_fault(c), "connection ended by a protocol error or GOAWAY");
     lose_streams(c);
     if (err != SL_OK) {
         end(c);

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "http/h2_frames.h"
 #include "http/h2_guard.h"
 #include "http/h2_head.h"
 #include "http/h2_strict.h"
@@ -45,8 +46,8 @@ struct sl_h2_role {
     void (*on_malformed)(struct sl_h2_stream *s);
     /** The peer's settings came; NULL: they are of no interest. */
     void (*on_settings)(struct sl_h2_conn *c);
-    /** The peer answered a PING; NULL: none is ever sent. */
-    void (*on_pong)(struct sl_h2_conn *c);
+    /** Bytes came from the peer; NULL: of no interest. */
+    void (*on_sign_of_life)(struct sl_h2_conn *c);
 };
 
 struct sl_h2_conn_conf {
@@ -67,6 +68,7 @@ struct sl_h2_conn {
     struct sl_link incoming; /**< server: requests nobody has asked for yet */
     uint32_t n_streams;
     int32_t extra; /**< sum of what windows have beyond their minimum */
+    struct sl_h2_frames frames;
     struct sl_h2_guard guard;
     struct sl_h2_strict strict;
     struct sl_h2_reader refused; /**< what a section measures that belongs to no stream of ours */

@@ -11,8 +11,6 @@
 
 /* Of one field section, whatever it is after decoding; the library's own limit is about as much. */
 #define MAX_SEND_HEADER ((size_t)1024 * 1024)
-/* DATA with less content does not pay for other frames. */
-#define WORTHY_BYTES 512u
 
 static const char *side(const struct sl_h2_conn *c)
 {
@@ -36,14 +34,32 @@ static struct sl_h2_stream *stream_at(const struct sl_h2_conn *c, int32_t id)
     return nghttp2_session_get_stream_user_data(c->ng, id);
 }
 
+/* The library drops these without a word. */
+static bool is_late(const struct sl_h2_conn *c, const struct sl_h2_frame *f)
+{
+    if (f->type != NGHTTP2_DATA && f->type != NGHTTP2_HEADERS)
+        return false;
+    return stream_at(c, f->stream) == NULL &&
+           (!c->conf.role->is_server || f->stream <= c->strict.last);
+}
+
+void sl_h2_events_pay(struct sl_h2_conn *c, struct sl_str in)
+{
+    uint64_t now = sl_loop_now_ms(c->conf.loop);
+    struct sl_h2_frame f;
+
+    while (sl_h2_frames_next(&c->frames, &in, &f)) {
+        bool is_paid = is_late(c, &f) ? sl_h2_guard_late(&c->guard, now, f.length)
+                                      : sl_h2_guard_frame(&c->guard, now, f.type);
+
+        c->is_flooded = c->is_flooded || !is_paid;
+    }
+}
+
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
 {
-    struct sl_h2_conn *c = arg;
-
     (void)ng;
-    if (!sl_h2_guard_frame(&c->guard, sl_loop_now_ms(c->conf.loop), hd->type))
-        c->is_flooded = true;
-    return sl_h2_strict_begin(c, hd) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return sl_h2_strict_begin(arg, hd) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 /* The library counts what is open on the wire; what counts here is what work is still at. */
@@ -128,16 +144,6 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
     return 0;
 }
 
-/* Frames of types that we do not know come here only to be paid for. */
-static int on_extension(nghttp2_session *ng, void **payload, const nghttp2_frame_hd *hd, void *arg)
-{
-    (void)ng;
-    (void)payload;
-    (void)hd;
-    (void)arg;
-    return NGHTTP2_ERR_CANCEL;
-}
-
 static bool ends(const nghttp2_frame *frame)
 {
     return (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
@@ -145,8 +151,8 @@ static bool ends(const nghttp2_frame *frame)
 
 static void on_content(struct sl_h2_conn *c, size_t n)
 {
-    if (n >= WORTHY_BYTES)
-        sl_h2_guard_earn(&c->guard);
+    if (n >= SL_H2_GUARD_WORTHY)
+        sl_h2_guard_earn(&c->guard, SL_H2_GUARD_EARNED);
     else if (n == 0 && !sl_h2_guard_waste(&c->guard, sl_loop_now_ms(c->conf.loop)))
         c->is_flooded = true;
 }
@@ -191,10 +197,6 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0)
             return on_settings(c, &frame->settings);
         break;
-    case NGHTTP2_PING:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && c->conf.role->on_pong != NULL)
-            c->conf.role->on_pong(c);
-        break;
     case NGHTTP2_GOAWAY:
         if (c->state == SL_H2_OPEN && !c->conf.role->is_server)
             c->state = SL_H2_GOING;
@@ -231,6 +233,14 @@ static bool is_for_peers_fault(const nghttp2_frame *frame)
     }
 }
 
+/* What the peer may spend on an answer of ours. */
+static uint32_t worth(const nghttp2_frame *frame)
+{
+    bool is_small = frame->hd.type == NGHTTP2_DATA && frame->hd.length < SL_H2_GUARD_WORTHY;
+
+    return is_small ? 1 : SL_H2_GUARD_EARNED;
+}
+
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct sl_h2_conn *c = arg;
@@ -246,7 +256,7 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         sl_h2_events_count_flood(c);
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
-    sl_h2_guard_earn(&c->guard);
+    sl_h2_guard_earn(&c->guard, worth(frame));
     if (s != NULL)
         s->is_begun = true;
     if (s != NULL && ends(frame))
@@ -293,13 +303,10 @@ static void make_tables(void)
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, on_extension);
     sl_assert(nghttp2_option_new(&options) == 0);
     nghttp2_option_set_no_auto_window_update(options, 1);
     nghttp2_option_set_no_closed_streams(options, 1);
     nghttp2_option_set_max_send_header_block_length(options, MAX_SEND_HEADER);
-    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
-        nghttp2_option_set_user_recv_extension_type(options, (uint8_t)type);
 }
 
 nghttp2_session *sl_h2_events_attach(struct sl_h2_conn *c)

@@ -7,8 +7,6 @@
 
 #define FRAME INT64_C(1000)
 #define BURST ((int64_t)SL_H2_GUARD_BURST * FRAME)
-/* A download acknowledges each frame of data with up to two window updates. */
-#define EARNED 2
 /* Types beyond the table are unknown to us, and may be ignored at a price. */
 #define UNKNOWN_COST 1
 
@@ -19,6 +17,7 @@ static const uint8_t costs[] = {
     [NGHTTP2_CONTINUATION] = 1,
 };
 
+/* cost: as left. */
 static bool spend(struct sl_h2_guard *g, uint64_t now_ms, int64_t cost)
 {
     if (g->filled_ms == 0) {
@@ -31,26 +30,31 @@ static bool spend(struct sl_h2_guard *g, uint64_t now_ms, int64_t cost)
     }
     if (g->left > BURST)
         g->left = BURST;
-    g->left -= cost * FRAME;
+    g->left -= cost;
     return g->left >= 0;
 }
 
 bool sl_h2_guard_waste(struct sl_h2_guard *g, uint64_t now_ms)
 {
-    return spend(g, now_ms, 1);
+    return spend(g, now_ms, FRAME);
+}
+
+bool sl_h2_guard_late(struct sl_h2_guard *g, uint64_t now_ms, size_t n)
+{
+    return spend(g, now_ms, n < SL_H2_GUARD_WORTHY ? FRAME : FRAME / 4);
 }
 
 bool sl_h2_guard_frame(struct sl_h2_guard *g, uint64_t now_ms, uint8_t type)
 {
-    return spend(g, now_ms, type < SL_LEN(costs) ? costs[type] : UNKNOWN_COST);
+    return spend(g, now_ms, FRAME * (type < SL_LEN(costs) ? costs[type] : UNKNOWN_COST));
 }
 
 bool sl_h2_guard_reset(struct sl_h2_guard *g, uint64_t now_ms)
 {
-    return spend(g, now_ms, costs[NGHTTP2_RST_STREAM]);
+    return spend(g, now_ms, FRAME * costs[NGHTTP2_RST_STREAM]);
 }
 
-void sl_h2_guard_earn(struct sl_h2_guard *g)
+void sl_h2_guard_earn(struct sl_h2_guard *g, uint32_t frames)
 {
-    g->left += EARNED * FRAME;
+    g->left += (int64_t)frames * FRAME;
 }

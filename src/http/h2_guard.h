@@ -14,6 +14,8 @@
 
 #define SL_H2_GUARD_BURST 1000u     /* what a new connection may spend at once */
 #define SL_H2_GUARD_PER_SECOND 100u /* what time gives back */
+#define SL_H2_GUARD_EARNED 2u       /* a download acknowledges DATA with up to two window updates */
+#define SL_H2_GUARD_WORTHY 512u     /* DATA with fewer bytes pays for no other frames */
 
 struct sl_h2_guard {
     int64_t left;       /**< in thousandths of a frame */
@@ -24,9 +26,13 @@ struct sl_h2_guard {
 bool sl_h2_guard_frame(struct sl_h2_guard *g, uint64_t now_ms, uint8_t type);
 /** DATA came without any. */
 bool sl_h2_guard_waste(struct sl_h2_guard *g, uint64_t now_ms);
+/** DATA or HEADERS with a payload of @a n bytes came for a stream that is gone.  Whoever has not
+ * heard of its end yet may fill its window: large frames cost a quarter. */
+bool sl_h2_guard_late(struct sl_h2_guard *g, uint64_t now_ms, size_t n);
 /** We had to reset a stream for what the peer did in it; counts like a reset of its own. */
 bool sl_h2_guard_reset(struct sl_h2_guard *g, uint64_t now_ms);
-/** A frame with content went either way, or a stream ended well. */
-void sl_h2_guard_earn(struct sl_h2_guard *g);
+/** A frame with content went either way, or a stream ended well: the peer may spend so much more.
+ */
+void sl_h2_guard_earn(struct sl_h2_guard *g, uint32_t frames);
 
 #endif

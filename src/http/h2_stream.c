@@ -116,7 +116,7 @@ void sl_h2_stream_closed(struct sl_h2_stream *s, uint32_t code)
     s->base.wants_http1 = code == NGHTTP2_HTTP_1_1_REQUIRED;
     s->base.is_refused = code == NGHTTP2_REFUSED_STREAM || s->base.wants_http1;
     if (s->recv >= SL_H2_RECV_END && s->send == SL_H2_SEND_DONE)
-        sl_h2_guard_earn(&s->conn->guard);
+        sl_h2_guard_earn(&s->conn->guard, SL_H2_GUARD_EARNED);
     stop(s, error_of(s, code), text.text);
 }
 
@@ -247,15 +247,17 @@ void sl_h2_stream_ended(struct sl_h2_stream *s)
 }
 
 /* An owner that takes half a window in no time is not what the transfer waits for: the way is
- * long, and more of it can be under way. */
+ * long, and more of it can be under way.  Half of what a connection has left stays there for
+ * others. */
 static void widen(struct sl_h2_stream *s)
 {
     struct sl_h2_conn *c = s->conn;
-    int32_t more = s->window;
+    int32_t more = s->window, share = (SL_H2_WINDOW_EXTRA - c->extra) / 2;
 
     if (s->window + more > SL_H2_WINDOW_MAX)
         more = SL_H2_WINDOW_MAX - s->window;
-    if (more == 0 || c->extra + more > SL_H2_WINDOW_EXTRA)
+    more = more < share ? more : share;
+    if (more == 0)
         return;
     if (nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, s->id, s->window + more) !=
         0)
@@ -288,7 +290,7 @@ enum sl_err sl_h2_stream_recv_body(struct sl_http_stream *base, void *buf, size_
     struct sl_h2_stream *s = sl_h2_stream_of(base);
     size_t n = s->in.len < cap ? s->in.len : cap;
 
-    if (s->recv == SL_H2_RECV_FAILED)
+    if (s->recv == SL_H2_RECV_FAILED && (n == 0 || s->base.is_gone))
         return s->base.fault.err;
     if (s->is_held)
         return SL_EOF;

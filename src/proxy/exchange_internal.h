@@ -103,7 +103,7 @@ bool sl_exchange_watch_client(struct sl_exchange *x);
 void sl_exchange_on_ready(void *arg, unsigned events);
 
 /** Where the request goes, by its head and the rule that decided (steps_origin.c). */
-void sl_exchange_set_origin(struct sl_exchange *x);
+void sl_exchange_settle_origin(struct sl_exchange *x);
 /** upstream.preconnect: the connection is made while the check is out; nothing is written to it. */
 void sl_exchange_preconnect(struct sl_exchange *x);
 

@@ -42,7 +42,7 @@ static void allowed(struct sl_exchange *x)
         sl_edit_apply(&x->ruling.verdicts[i]->request, &x->forward.fields, &x->arena);
         sl_edit_names(&x->ruling.verdicts[i]->request, &x->edited_up, &x->arena);
     }
-    sl_exchange_set_origin(x);
+    sl_exchange_settle_origin(x);
     sl_exchange_go(x, ST_ACQUIRE);
 }
 

@@ -7,23 +7,38 @@
 
 static sl_acquire_fn on_acquired;
 
-/* Without TLS there is nothing to agree on, and the client knows. */
+static bool names_connection_auth(const struct sl_fields *f, enum sl_field_id id)
+{
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct sl_str v = f->v[i].value;
+
+        if (f->v[i].id == id && (sl_str_ieq(sl_str_head(v, 4), SL_STR("NTLM")) ||
+                                 sl_str_ieq(sl_str_head(v, 9), SL_STR("Negotiate"))))
+            return true;
+    }
+    return false;
+}
+
+/* Without TLS there is nothing to agree on, and the client knows.  A connection that is to be one
+ * client's alone has to be of HTTP/1. */
 static enum sl_http_choice http_for(const struct sl_exchange *x)
 {
     enum sl_override o = x->decision.rule->http2;
     bool is_on = o == SL_INHERIT ? x->env->conf->upstream.http2 : o == SL_FORCE_ON;
 
-    if (!is_on)
+    if (!is_on || x->client->is_pinned)
         return SL_HTTP_1;
     if (x->origin.tls)
         return SL_HTTP_ANY;
     return x->request->major >= 2 ? SL_HTTP_2 : SL_HTTP_1;
 }
 
-void sl_exchange_set_origin(struct sl_exchange *x)
+static void set_origin(struct sl_exchange *x)
 {
     const struct sl_rule *rule = x->decision.rule;
 
+    if (names_connection_auth(&x->forward.fields, SL_FIELD_AUTHORIZATION))
+        x->client->is_pinned = true;
     x->origin = (struct sl_origin){ .host = x->forward.host,
                                     .port = x->forward.port,
                                     .tls = sl_str_eq(x->request->scheme, SL_STR("https")),
@@ -34,6 +49,18 @@ void sl_exchange_set_origin(struct sl_exchange *x)
     x->origin.http = http_for(x);
 }
 
+/* What was connected ahead may not fit what the verdict has made of the request. */
+void sl_exchange_settle_origin(struct sl_exchange *x)
+{
+    struct sl_origin before = x->origin;
+
+    set_origin(x);
+    if (before.owner == x->origin.owner && before.http == x->origin.http)
+        return;
+    sl_http_stream_close(&x->lease.stream);
+    sl_acquire_cancel(&x->acquire);
+}
+
 /* upstream.preconnect: the connection is made while the check is out; nothing is written to it. */
 void sl_exchange_preconnect(struct sl_exchange *x)
 {
@@ -41,7 +68,7 @@ void sl_exchange_preconnect(struct sl_exchange *x)
 
     if (o == SL_FORCE_OFF || (o == SL_INHERIT && !x->env->conf->upstream.preconnect))
         return;
-    sl_exchange_set_origin(x);
+    set_origin(x);
     x->attempt = SL_ATTEMPT_WAITED;
     if (!sl_pool_try(x->env->pool, &x->origin, &x->lease))
         x->acquire = sl_acquire_start(x->env->pool, &x->origin, false, on_acquired, x);
@@ -143,6 +170,12 @@ void sl_exchange_st_acquire(void *self)
 
 /* -- SEND -- */
 
+/* The peer wants HTTP/1.1, and has not been asked in it yet. */
+static bool is_other_version(const struct sl_exchange *x)
+{
+    return x->lease.stream->wants_http1 && x->origin.http != SL_HTTP_1;
+}
+
 /* RFC 9110 section 9.2.2, RFC 9113 section 8.7: only a request that may be sent twice or that the
  * peer has refused unseen, and of which the client's body is untouched. */
 static bool may_retry(const struct sl_exchange *x)
@@ -150,10 +183,10 @@ static bool may_retry(const struct sl_exchange *x)
     const struct sl_http_stream *up = x->lease.stream;
     bool was_idle;
 
+    if (up->is_refused && (x->attempt < SL_ATTEMPT_AGAIN || is_other_version(x)))
+        return x->stream->n_received == 0;
     if (x->attempt >= SL_ATTEMPT_AGAIN)
         return false;
-    if (up->is_refused)
-        return x->stream->n_received == 0;
     was_idle = x->lease.reused || x->attempt == SL_ATTEMPT_WAITED;
     return was_idle && x->request->framing == SL_FRAMING_NONE &&
            sl_method_is_idempotent(x->request->method) && !up->has_response;
@@ -161,6 +194,8 @@ static bool may_retry(const struct sl_exchange *x)
 
 static void lost_upstream(struct sl_exchange *x, enum sl_err err)
 {
+    if (x->lease.stream->wants_http1 && !x->forward.wants_upgrade)
+        sl_pool_want_http1(&x->lease);
     if (may_retry(x)) {
         x->attempt = x->lease.stream->is_refused ? SL_ATTEMPT_ELSEWHERE : SL_ATTEMPT_AGAIN;
         if (x->lease.stream->wants_http1)
@@ -185,18 +220,6 @@ static void pass_interim(struct sl_exchange *x, const struct sl_head *interim)
     if (x->stream->ops->send_head(x->stream, &head) != SL_OK ||
         x->stream->ops->flush(x->stream) == SL_RESET)
         x->up_state = SL_PUMP_SOURCE_FAILED;
-}
-
-static bool names_connection_auth(const struct sl_fields *f, enum sl_field_id id)
-{
-    for (uint32_t i = 0; i < f->n; i++) {
-        struct sl_str v = f->v[i].value;
-
-        if (f->v[i].id == id && (sl_str_ieq(sl_str_head(v, 4), SL_STR("NTLM")) ||
-                                 sl_str_ieq(sl_str_head(v, 9), SL_STR("Negotiate"))))
-            return true;
-    }
-    return false;
 }
 
 /* NTLM and Negotiate authenticate the connection: from the first sign on it is this client's alone.

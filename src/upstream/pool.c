@@ -17,6 +17,9 @@
 #include "io/loop.h"
 #include "io/stream.h"
 
+/* A hundred streams to an origin that turns out to speak HTTP/2 need one connection. */
+#define STREAMS_GUESS 100u
+
 struct sl_pool {
     struct sl_pool_conf conf;
     struct sl_map places; /* by origin key */
@@ -41,6 +44,8 @@ struct place {
     uint32_t n_holds;       /* connections and acquires */
     uint32_t n_idle;
     uint32_t n_connecting;
+    uint32_t streams; /* that one connection of HTTP/2 had room for, last time */
+    bool wants_http1; /* the origin has said so: another place serves it */
 };
 
 struct sl_pool_conn {
@@ -102,9 +107,16 @@ static struct place *place_at(struct sl_pool *p, const struct sl_origin *origin)
 
     sl_origin_key(origin, &key);
     at = sl_map_get(&p->places, sl_buf_str(&key));
+    if (at != NULL && at->wants_http1) {
+        struct sl_origin other = *origin;
+
+        other.http = SL_HTTP_1;
+        sl_buf_fini(&key);
+        return place_at(p, &other);
+    }
     if (at == NULL) {
         at = sl_zalloc(sizeof(*at));
-        *at = (struct place){ .pool = p, .origin = *origin };
+        *at = (struct place){ .pool = p, .origin = *origin, .streams = STREAMS_GUESS };
         at->key = sl_str_make(sl_str_dup(sl_buf_str(&key)), key.len);
         at->origin.host = sl_str_skip(at->key, at->key.n - origin->host.n);
         sl_list_init(&at->idle);
@@ -280,21 +292,33 @@ static void stop_connect(struct sl_acquire *a)
     sl_connect_cancel(&a->connect);
 }
 
-static bool is_settling(const struct place *at)
+/* Connections that will have room once they stand, or the peer's settings have come. */
+static uint32_t n_coming(const struct place *at)
 {
+    uint32_t n = at->n_connecting;
+
     SL_LIST_FOREACH (it, &at->shared)
-        if (!sl_h2_client_is_settled(SL_CONTAINER(it, struct sl_pool_conn, in_place)->h2))
-            return true;
-    return false;
+        n += !sl_h2_client_is_settled(SL_CONTAINER(it, struct sl_pool_conn, in_place)->h2);
+    return n;
 }
 
-/* A hundred streams to an origin that turns out to speak HTTP/2 need one connection. */
+static uint32_t n_waiting(const struct place *at)
+{
+    uint32_t n = 0;
+
+    SL_LIST_FOREACH (it, &at->waiters)
+        n++;
+    return n;
+}
+
+/* What is coming has room for all who wait. */
 static bool is_worth_waiting(const struct place *at)
 {
     bool may_share =
         at->origin.http == SL_HTTP_2 || (at->origin.http == SL_HTTP_ANY && at->origin.tls);
 
-    return may_share && at->speech != SPEECH_HTTP1 && (at->n_connecting != 0 || is_settling(at));
+    return may_share && at->speech != SPEECH_HTTP1 &&
+           (uint64_t)n_coming(at) * at->streams >= n_waiting(at);
 }
 
 /* Whoever waited for a connection that nobody is making any more makes one. */
@@ -520,6 +544,8 @@ static void on_change(void *arg)
     struct place *at = c->place;
     uint32_t n = sl_h2_client_n_streams(c->h2);
 
+    if (sl_h2_client_is_settled(c->h2))
+        at->streams = sl_h2_client_capacity(c->h2);
     if (sl_h2_client_is_dead(c->h2)) {
         at->n_holds++;
         sl_link_remove(&c->in_place);
@@ -533,6 +559,11 @@ static void on_change(void *arg)
         give_back(c);
     else
         serve_waiters(at);
+}
+
+void sl_pool_want_http1(const struct sl_lease *l)
+{
+    l->conn->place->wants_http1 = true;
 }
 
 void sl_pool_pin(struct sl_pool *p, const struct sl_lease *l, uint64_t owner)

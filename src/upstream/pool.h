@@ -2,7 +2,7 @@
  *
  * Whoever needs a connection acquires an HTTP stream on one: an HTTP/2 connection with room or an
  * idle one of HTTP/1 if there is any, else a new one.  As long as an origin may turn out to speak
- * HTTP/2, one connection to it is made at a time, and who comes meanwhile waits for that.  Closing
+ * HTTP/2, no more connections to it are made than will have room for those who wait.  Closing
  * the stream gives back what it held.
  * Thread: the loop's.
  */
@@ -52,8 +52,13 @@ struct sl_acquire *sl_acquire_start(struct sl_pool *pool, const struct sl_origin
                                     bool fresh, sl_acquire_fn *done, void *arg);
 void sl_acquire_cancel(struct sl_acquire **acquire);
 
+/** The origin has refused the leased stream for want of HTTP/1.1 (RFC 9113 section 7): it gets that
+ * as long as the pool has a connection to it. */
+void sl_pool_want_http1(const struct sl_lease *lease);
+
 /** From now on the leased connection serves @a owner only (RFC 4559: NTLM and Negotiate
- * authenticate the connection, not the request).  HTTP/2 has no such thing, and is left alone. */
+ * authenticate the connection, not the request).  HTTP/2 has no such thing: who wants that has to
+ * acquire HTTP/1. */
 void sl_pool_pin(struct sl_pool *pool, const struct sl_lease *lease, uint64_t owner);
 
 #endif

@@ -65,6 +65,25 @@ def on_open_stream(make):
     return piece
 
 
+def on_closed_stream(make):
+    def piece(c):
+        if not c.streams:
+            number = c.open()
+            c.wire.send(f.headers(number, c.block(c.head(target="/open")),
+                                  END_STREAM | END_HEADERS) + f.rst_stream(number))
+            c.wait_ping(b"settled!")
+        return make(next(iter(c.streams)))
+    return piece
+
+
+def tiny_download(c):
+    """A byte of window buys a frame of a byte, which must not pay for a PING."""
+    if not c.streams:
+        c.wire.send(f.settings({Setting.INITIAL_WINDOW_SIZE: 0}))
+        c.wire.send(f.headers(c.open(), c.block(c.head(target="/big")), END_STREAM | END_HEADERS))
+    return f.window_update(next(iter(c.streams)), 1) + f.ping()
+
+
 def header_block(part):
     """CVE-2024-27316 and its kin: a header block that goes on and on."""
     def piece(c):
@@ -101,6 +120,11 @@ FLOODS = {
     "WINDOW_UPDATE of a stream": (on_open_stream(lambda n: f.window_update(n, 1)), 100_000),
     "unknown frames": (lambda c: f.raw(0x21, 0, 0, b"x"), 100_000),
     "RST_STREAM of a closed stream": (on_open_stream(f.rst_stream), 100_000),
+    "empty DATA of a closed stream": (on_closed_stream(f.data), 100_000),
+    "DATA of a closed stream": (on_closed_stream(lambda n: f.data(n, b"x" * 16384)), 20_000),
+    "HEADERS of a closed stream": (
+        on_closed_stream(lambda n: f.headers(n, b"\x82" * 1000)), 20_000),
+    "PING for each byte of a download": (tiny_download, 100_000),
 }
 
 
@@ -140,7 +164,7 @@ def checked(lean, check):
 
 @pytest.mark.parametrize("piece, most", FLOODS.values(), ids=FLOODS)
 def test_floods(checked, check, h2_origin, h2, host, piece, most):
-    origin = h2_origin()
+    origin = h2_origin(scripts={"/big": large(MIB)})
     client, other = (h2(checked, host, origin.port) for _ in range(2))
     assert other.get("/before").status == 200
     before, start = resident(checked), time.monotonic()

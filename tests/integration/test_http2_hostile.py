@@ -9,7 +9,7 @@ import pytest
 from harness import h2frames as f
 from harness import waiting, websocket
 from harness.h2frames import END_HEADERS, END_STREAM, PREFACE, Code, Setting, Type
-from harness.h2origin import Answer
+from harness.h2origin import Answer, H2Origin
 from harness.h2scripts import after
 from harness.h2sides import resident
 from harness.http1 import Closed
@@ -19,7 +19,7 @@ pytest_plugins = ["harness.h2fixtures"]
 MIB = 1 << 20
 FLOODS = "sluice_http2_floods_total"
 WINDOW = 65535                  # of a python-h2 origin
-PING_ACK = b"\x00\x00\x08\x06\x01\x00\x00\x00\x00"
+SETTINGS_ACK = b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"
 
 
 def hold(exchange):
@@ -173,7 +173,7 @@ def test_a_reset_while_the_upload_is_stalled_reaches_the_origin(sluice, h2_origi
     number = client.request("POST", "/hold", end=False)
     asked = origin.wait_asked("/hold")[0]
     waiting.until(lambda: origin.sessions[0].held, "a held stream")
-    client.body(number, b"x" * 3 * WINDOW, end=False)
+    client.body(number, b"x" * 2 * WINDOW, end=False)
     origin.wait(lambda: len(asked.body) == WINDOW, "all that the window allows")
     client.wait_ping()
     client.send(f.rst_stream(number))
@@ -272,22 +272,125 @@ def fall_silent(session):
 
 
 def test_a_silent_upstream_connection_is_probed_and_replaced(sluice, h2_origin, h2, host):
+    """Not for one exchange without an answer, but when nothing at all is heard for a second."""
     origin = h2_origin()
-    proxy = sluice({"workers": 1, "upstream": {"response_timeout": "500ms"}})
+    proxy = sluice({"workers": 1, "upstream": {"response_timeout": "600ms"}})
     client = h2(proxy, host, origin.port)
     assert client.get("/first").status == 200
     session = origin.sessions[0]
     origin.wait(lambda: session.is_settled, "the ACK of its SETTINGS")
     unsaid = fall_silent(session)
-    assert client.get("/lost").status == 504
+    assert client.get("/lost").status == 504 and client.get("/lost").status == 504
     start = time.monotonic()
-    origin.wait(lambda: PING_ACK in unsaid or not session.is_open, "PING")
+    origin.wait(lambda: SETTINGS_ACK in unsaid or not session.is_open, "a probe")
     assert session.is_open
     origin.wait(lambda: not session.is_open, "the end of the silent connection")
     assert 3 < time.monotonic() - start < 15
-    assert PING_ACK in unsaid
     assert client.get("/x").status == 200
     assert origin.n_connections == 2 and origin.asked("/x")[0].connection == 1
+
+
+def test_a_connection_that_talks_is_not_given_up(sluice, h2_origin, h2, host):
+    """Whatever it leaves unanswered: others are served on it."""
+    origin = h2_origin(scripts={"/ticks": lambda exchange: exchange.head(200),
+                                "/slow": lambda exchange: None})
+    proxy = sluice({"workers": 1, "upstream": {"response_timeout": "1200ms"}})
+    one, other = (h2(proxy, host, origin.port) for _ in range(2))
+    number = one.request("GET", "/ticks")
+    one.wait_headers(number)
+    session, ticking = origin.sessions[0], origin.asked("/ticks")[0].stream
+    unsaid = fall_silent(session)
+    assert other.get("/slow").status == 504
+    origin.wait(lambda: SETTINGS_ACK in unsaid, "a probe")
+    start, ticks = time.monotonic(), 0
+    while time.monotonic() - start < 7:
+        ticks += 1
+        session.sock.send(f.data(ticking, b"tick"))
+        one.until(lambda: len(one.stream(number).body) == 4 * ticks, "a tick")
+        threading.Event().wait(0.5)
+    assert not one.stream(number).is_over and session.is_open
+
+
+# -- origins that break the protocol ---------------------------------------------------------------
+
+
+BROKEN = {
+    "PUSH_PROMISE": lambda n: f.raw(Type.PUSH_PROMISE, END_HEADERS, n, b"\0\0\0\2\x88"),
+    "a bad SETTINGS": lambda n: f.settings({Setting.INITIAL_WINDOW_SIZE: 1 << 31}),
+    "DATA before the head": lambda n: f.data(n, b"early"),
+    "GOAWAY": lambda n: f.raw(Type.GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\1"),
+    "a flood": lambda n: f.ping() * 5000,
+}
+
+
+@pytest.mark.parametrize("frames", BROKEN.values(), ids=BROKEN)
+def test_an_origins_fault_is_not_the_clients(sluice, h2_origin, side_of, host, frames):
+    origin = h2_origin(scripts={"/": lambda x: x.session.say(frames(x.number))})
+    answer = side_of(sluice({"workers": 1}), host, origin.port).ask("POST", "/", body=b"x")
+    assert answer.status == 502
+
+
+def test_last_words_before_a_reset_arrive(sluice, h2_origin, tunnel, host):
+    def script(exchange):
+        exchange.head(200, [("content-length", "100")])
+        exchange.session.say(f.data(exchange.number, b"last words") +
+                             f.rst_stream(exchange.number, Code.INTERNAL_ERROR))
+
+    client = tunnel(sluice(), host, h2_origin(scripts={"/": script}).port)
+    client.send(f"GET / HTTP/1.1\r\nHost: {client.authority}\r\n\r\n".encode())
+    assert b"last words" in client.reader.until(b"last words")
+    with pytest.raises((Closed, ConnectionError)):
+        client.reader.exactly(1)
+
+
+def test_an_origin_that_wants_http1_gets_it_from_then_on(sluice, h2_origin, h2, host):
+    """RFC 9113 section 7: HTTP_1_1_REQUIRED.  A body that was sent cannot be sent again."""
+    def script(exchange):
+        if exchange.request.version == "2":
+            exchange.read()
+            exchange.reset(Code.HTTP_1_1_REQUIRED)
+        else:
+            exchange.read()
+            exchange.answer(Answer(b"fine"))
+
+    origin = h2_origin(scripts={"/": script}, alpn=["h2", "http/1.1"])
+    client = h2(sluice({"workers": 1}), host, origin.port)
+    assert [client.ask("POST", "/", body=b"hello").status for _ in range(3)] == [502, 200, 200]
+    assert client.get("/").status == 200
+    assert origin.protocols == ["h2", "http/1.1"]
+
+
+class Gathering(H2Origin):
+    """Hands its connections out from the second on only when there are so many more."""
+    barrier = threading.Barrier(7)
+
+    def _run(self, sock):
+        if self.n_connections:
+            self.barrier.wait(waiting.DEADLINE)
+        super()._run(sock)
+
+
+def test_an_origin_of_one_stream_gets_connections_at_once(sluice, servers, pki, h2, host):
+    hold = threading.Event()
+    origin = servers(Gathering(tls=pki.server_context(), scripts={"/hold": after(hold)},
+                               settings={Setting.MAX_CONCURRENT_STREAMS: 1}))
+    client = h2(sluice({"workers": 1}), host, origin.port)
+    assert client.get("/first").status == 200
+    numbers = [client.request("GET", "/hold") for _ in range(8)]
+    origin.wait_asked("/hold", 8)
+    hold.set()
+    assert [client.response(n).status for n in numbers] == [200] * 8
+
+
+def test_a_negotiated_connection_is_its_clients_alone(sluice, h2_origin, tunnel, host):
+    """RFC 4559: it would be HTTP/2, which many share."""
+    origin = h2_origin(lambda r: Answer(str(r.connection).encode()), alpn=["h2", "http/1.1"])
+    proxy = sluice({"workers": 1})
+    one, other = (tunnel(proxy, host, origin.port) for _ in range(2))
+    mine = [one.get("/", [("Authorization", "Negotiate abc")]).body for _ in range(2)]
+    assert other.get("/").body not in mine
+    assert mine == [one.get("/").body] * 2
+    assert origin.protocols == ["http/1.1", "h2"]
 
 
 def ask_extended(client):

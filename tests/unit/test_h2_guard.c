@@ -56,6 +56,29 @@ static void empty_data_is_paid_for(void **state)
     assert_int_equal(n, SL_H2_GUARD_BURST);
 }
 
+static void what_comes_late_is_paid_for(void **state)
+{
+    static const struct {
+        size_t bytes;
+        unsigned passes;
+    } rows[] = {
+        { 0, SL_H2_GUARD_BURST },
+        { SL_H2_GUARD_WORTHY - 1, SL_H2_GUARD_BURST },
+        { SL_H2_GUARD_WORTHY, 4 * SL_H2_GUARD_BURST },
+        { 16384, 4 * SL_H2_GUARD_BURST },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(rows); i++) {
+        struct sl_h2_guard g = { 0 };
+        unsigned n = 0;
+
+        while (n < 100000 && sl_h2_guard_late(&g, NOW, rows[i].bytes))
+            n++;
+        assert_int_equal(n, rows[i].passes);
+    }
+}
+
 static void content_and_heads_are_free(void **state)
 {
     struct sl_h2_guard g = { 0 };
@@ -99,7 +122,7 @@ static void work_pays(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 100000; i++) {
-        sl_h2_guard_earn(&g);
+        sl_h2_guard_earn(&g, SL_H2_GUARD_EARNED);
         assert_true(sl_h2_guard_frame(&g, NOW, NGHTTP2_WINDOW_UPDATE));
         assert_true(sl_h2_guard_frame(&g, NOW, NGHTTP2_WINDOW_UPDATE));
     }
@@ -112,7 +135,7 @@ static void savings_are_bounded(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 100000; i++)
-        sl_h2_guard_earn(&g);
+        sl_h2_guard_earn(&g, SL_H2_GUARD_EARNED);
     assert_int_equal(run(&g, NOW, NGHTTP2_PING), SL_H2_GUARD_BURST);
 }
 
@@ -121,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(floods_end),
         cmocka_unit_test(empty_data_is_paid_for),
+        cmocka_unit_test(what_comes_late_is_paid_for),
         cmocka_unit_test(content_and_heads_are_free),
         cmocka_unit_test(time_gives_back),
         cmocka_unit_test(time_gives_back_in_small_steps),
