@@ -77,6 +77,7 @@ struct sl_h2_conn {
     bool is_settled;              /**< the peer's SETTINGS came */
     bool is_flooded;              /**< the guard has spoken */
     bool is_deaf;                 /**< the peer broke the protocol: what else it sends is dropped */
+    bool is_refusing;             /**< the header block under way is for nothing */
     bool is_running;              /**< inside run(), which pushes and tells by itself */
     size_t lingered;              /**< bytes read in SL_H2_LINGER */
     struct sl_fault fault;        /**< why it ended, if for a fault */

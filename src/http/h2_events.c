@@ -56,18 +56,30 @@ void sl_h2_events_pay(struct sl_h2_conn *c, struct sl_str in)
     }
 }
 
-static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
+/* The library counts what is open on the wire; what counts here is what work is still at. */
+static bool is_full(const struct sl_h2_conn *c)
 {
-    (void)ng;
-    return sl_h2_strict_begin(arg, hd) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return c->n_streams >= c->conf.max_streams || c->state != SL_H2_OPEN;
 }
 
-/* The library counts what is open on the wire; what counts here is what work is still at. */
-static void refuse(struct sl_h2_conn *c, int32_t id)
+/* Some of these the library refuses by itself. */
+static bool is_refused(const struct sl_h2_conn *c, const nghttp2_frame_hd *hd)
 {
-    nghttp2_submit_rst_stream(c->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
-    if (!sl_h2_guard_reset(&c->guard, sl_loop_now_ms(c->conf.loop)))
+    if (hd->type == NGHTTP2_CONTINUATION)
+        return c->is_refusing;
+    return hd->type == NGHTTP2_HEADERS && c->conf.role->is_server &&
+           hd->stream_id > c->strict.last && is_full(c);
+}
+
+static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
+{
+    struct sl_h2_conn *c = arg;
+
+    (void)ng;
+    c->is_refusing = is_refused(c, hd);
+    if (c->is_refusing && !sl_h2_guard_refused(&c->guard, sl_loop_now_ms(c->conf.loop), hd->length))
         c->is_flooded = true;
+    return sl_h2_strict_begin(c, hd) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
@@ -82,8 +94,9 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     c->refused = (struct sl_h2_reader){ .limits = &c->conf.limits };
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
-    if (c->n_streams >= c->conf.max_streams || c->state != SL_H2_OPEN) {
-        refuse(c, frame->hd.stream_id);
+    if (is_full(c)) {
+        nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                  NGHTTP2_REFUSED_STREAM);
         return 0;
     }
     s = sl_h2_stream_new(c, c->conf.role->ops);

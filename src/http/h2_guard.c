@@ -7,6 +7,8 @@
 
 #define FRAME INT64_C(1000)
 #define BURST ((int64_t)SL_H2_GUARD_BURST * FRAME)
+/* Of a refused header block these cost a frame more. */
+#define BLOCK_BYTES 256
 /* Types beyond the table are unknown to us, and may be ignored at a price. */
 #define UNKNOWN_COST 1
 
@@ -47,6 +49,11 @@ bool sl_h2_guard_late(struct sl_h2_guard *g, uint64_t now_ms, size_t n)
 bool sl_h2_guard_frame(struct sl_h2_guard *g, uint64_t now_ms, uint8_t type)
 {
     return spend(g, now_ms, FRAME * (type < SL_LEN(costs) ? costs[type] : UNKNOWN_COST));
+}
+
+bool sl_h2_guard_refused(struct sl_h2_guard *g, uint64_t now_ms, size_t n)
+{
+    return spend(g, now_ms, FRAME * (costs[NGHTTP2_RST_STREAM] + (int64_t)n / BLOCK_BYTES));
 }
 
 bool sl_h2_guard_reset(struct sl_h2_guard *g, uint64_t now_ms)

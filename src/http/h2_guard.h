@@ -29,6 +29,9 @@ bool sl_h2_guard_waste(struct sl_h2_guard *g, uint64_t now_ms);
 /** DATA or HEADERS with a payload of @a n bytes came for a stream that is gone.  Whoever has not
  * heard of its end yet may fill its window: large frames cost a quarter. */
 bool sl_h2_guard_late(struct sl_h2_guard *g, uint64_t now_ms, size_t n);
+/** A header block, or a part of it with @a n bytes, came for a stream that we refuse.  It has to be
+ * decoded all the same, and may be a hundred times as large then. */
+bool sl_h2_guard_refused(struct sl_h2_guard *g, uint64_t now_ms, size_t n);
 /** We had to reset a stream for what the peer did in it; counts like a reset of its own. */
 bool sl_h2_guard_reset(struct sl_h2_guard *g, uint64_t now_ms);
 /** A frame with content went either way, or a stream ended well: the peer may spend so much more.

@@ -10,7 +10,7 @@
 /* A window covers what its owner takes in twice this time, so that it follows the owner, not the
  * peer.  Half a window is measured, since the library gives back no less, and the time begins when
  * content is there: how long the way is does not count. */
-#define HALF_WINDOW_MS 125u
+#define HALF_WINDOW_MS 250u
 #define OUT_MAX SL_CHUNK_SIZE
 
 /* -- life -- */
