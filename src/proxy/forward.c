@@ -52,12 +52,19 @@ enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_
                         client->connect_port);
 }
 
+/* What came behind a body would be the body's to some and the other protocol's to others. */
+static bool has_content(const struct sl_head *h)
+{
+    return h->framing == SL_FRAMING_CHUNKED ||
+           (h->framing == SL_FRAMING_LENGTH && h->content_length != 0);
+}
+
 static bool is_websocket(const struct sl_head *h)
 {
     const struct sl_field *upgrade = sl_fields_find(&h->fields, SL_FIELD_UPGRADE);
 
-    return h->wants_upgrade && sl_str_eq(h->method, SL_STR("GET")) && upgrade != NULL &&
-           sl_str_ieq(upgrade->value, SL_STR("websocket"));
+    return h->wants_upgrade && sl_str_eq(h->method, SL_STR("GET")) && !has_content(h) &&
+           upgrade != NULL && sl_str_ieq(upgrade->value, SL_STR("websocket"));
 }
 
 static void add_via(struct sl_head *head, const struct sl_head *received, struct sl_arena *arena)
@@ -88,6 +95,8 @@ void sl_forward_request(const struct sl_client *client, const struct sl_head *re
                         struct sl_arena *arena, struct sl_head *ret_head)
 {
     copy_head(request, arena, is_websocket(request), ret_head);
+    if (ret_head->wants_upgrade)
+        ret_head->framing = SL_FRAMING_NONE;
     if (client->connect_host.n != 0)
         ret_head->port = client->connect_port;
     add_via(ret_head, request, arena);

@@ -107,6 +107,7 @@ static void begin_upload(struct sl_exchange *x)
 {
     uint32_t needs = sl_ruleset_needs(sl_policy_ruleset(x->env->conf->policy));
 
+    sl_assert(x->up.chunk == NULL);
     x->up = (struct sl_pump){ .from = x->stream,
                               .to = x->lease.stream,
                               .no_trailers = &x->edited_up,

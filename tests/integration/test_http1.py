@@ -9,9 +9,7 @@ import pytest
 from harness import http1
 from harness.client import WireTls, request
 from harness.origin import Origin, echo
-
-WEBSOCKET = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
-             ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
+from harness.websocket import OFFER
 
 
 @pytest.fixture
@@ -496,7 +494,7 @@ def accept_websocket(connection):
 
 def test_an_upgrade_is_relayed(proxy, scripted, tunnel, host):
     client = tunnel(proxy, host, scripted(serve=accept_websocket).port)
-    answer = client.get("/ws", WEBSOCKET)
+    answer = client.get("/ws", OFFER)
     assert answer.status == 101
     assert answer.get("upgrade") == "websocket" and answer.get("connection").lower() == "upgrade"
     assert client.reader.exactly(2) == b"hi"
@@ -506,7 +504,7 @@ def test_an_upgrade_is_relayed(proxy, scripted, tunnel, host):
 
 def test_bytes_sent_with_the_upgrade_are_kept(proxy, scripted, tunnel, host):
     client = tunnel(proxy, host, scripted(serve=accept_websocket).port)
-    client.send(request("GET", "/ws", client.authority, WEBSOCKET) + b"early")
+    client.send(request("GET", "/ws", client.authority, OFFER) + b"early")
     assert client.read().status == 101
     assert client.reader.exactly(7) == b"hiylrae"
 
@@ -515,14 +513,14 @@ def test_an_upgrade_is_checked(sluice, check, scripted, tunnel, dns, host):
     check.answer = lambda q: {"action": "deny"}
     origin = scripted(serve=accept_websocket)
     client = tunnel(sluice(check.config()), host, origin.port)
-    assert client.get("/ws", WEBSOCKET).status == 403
+    assert client.get("/ws", OFFER).status == 403
     assert origin.n_connections == 0 and not dns.heard_of(host)
     assert check.questions[0]["request"]["scheme"] == "wss"
 
 
 def test_only_101_opens_a_tunnel(proxy, scripted, tunnel, host):
     client = tunnel(proxy, host, scripted().port)
-    client.send(request("GET", "/ws", client.authority, WEBSOCKET) +
+    client.send(request("GET", "/ws", client.authority, OFFER) +
                 request("GET", "/smuggled", client.authority))
     assert client.read().text.startswith("GET /ws")
     assert client.read().text.startswith("GET /smuggled")

@@ -308,20 +308,31 @@ def test_to_an_http2_origin(proxy, h2_origin, h2, host):
     assert ws.read() == (websocket.TEXT, b"hello")
 
 
-def test_from_http1_to_an_http2_origin(proxy, h2_origin, tunnel, host):
+@pytest.mark.parametrize("more", [[], [("Content-Length", "0")]], ids=["", "length 0"])
+def test_from_http1_to_an_http2_origin(proxy, h2_origin, tunnel, host, more):
     origin = h2_origin(scripts={"/ws": echo_extended},
                        settings={Setting.ENABLE_CONNECT_PROTOCOL: 1})
     client = tunnel(proxy, host, origin.port)
-    key = "dGhlIHNhbXBsZSBub25jZQ=="
-    client.send(request("GET", "/ws", client.authority, [
-        ("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", key)]))
+    client.send(request("GET", "/ws", client.authority, [*websocket.OFFER, *more]))
     answer = http1.read_head(client.reader)
     assert answer.status == 101
-    assert answer.get("sec-websocket-accept") == websocket.accept_of(key)
+    assert answer.get("sec-websocket-accept") == websocket.accept_of(websocket.KEY)
     client.send(websocket.frame(websocket.TEXT, b"hello"))
     first, payload = websocket.read(client.reader)
     assert (first & 0xf, payload) == (websocket.TEXT, b"hello")
+
+
+@pytest.mark.parametrize("framing", [("Content-Length", "90000"), ("Transfer-Encoding", "chunked")],
+                         ids=["length", "chunked"])
+def test_an_upgrade_with_content_is_an_ordinary_request(proxy, origin_of, tunnel, host, framing):
+    origin = origin_of(settings={Setting.ENABLE_CONNECT_PROTOCOL: 1})
+    client = tunnel(proxy, host, origin.port)
+    body = b"B" * 90000
+    sent = body if framing[0] == "Content-Length" else b"15f90\r\n%b\r\n0\r\n\r\n" % body
+    answer = client.ask("GET", "/ws", [*websocket.OFFER, framing], sent)
+    assert (answer.status, bytes(answer.body)) == (200, body)
+    asked = origin.requests[0]
+    assert (asked.method, asked.protocol, asked.get("upgrade")) == ("GET", None, None)
 
 
 def test_an_origin_of_both_versions_is_asked_somehow(proxy, h2_origin, h2, host):

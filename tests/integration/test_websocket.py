@@ -5,9 +5,6 @@ from harness import waiting, websocket
 from harness.client import request
 from harness.origin import Origin
 
-UPGRADE = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
-           ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
-
 
 @pytest.fixture
 def open_socket(servers, pki, tunnel, host):
@@ -19,7 +16,7 @@ def open_socket(servers, pki, tunnel, host):
             after(connection)
 
         client = tunnel(proxy, host, servers(Origin(serve=serve, tls=pki.server_context())).port)
-        client.send(request("GET", "/ws", client.authority, UPGRADE))
+        client.send(request("GET", "/ws", client.authority, websocket.OFFER))
         assert client.read().status == 101
         return client
 

@@ -195,6 +195,12 @@ static void only_websocket_upgrades_go_on(void **state)
         { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: tls/1.0\r\n", false },
         { "GET / HTTP/1.0", "Connection: Upgrade\r\nUpgrade: websocket\r\n", false },
         { "POST / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\n", false },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n",
+          true },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n",
+          false },
+        { "GET / HTTP/1.1",
+          "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n", false },
     };
 
     (void)state;

@@ -4,6 +4,9 @@ import hashlib
 import struct
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+OFFER = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
+         ("Sec-WebSocket-Key", KEY)]
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = b"\x01\x02\x03\x04"
 
