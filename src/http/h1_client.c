@@ -7,9 +7,6 @@
 #include "base/mem.h"
 #include "http/h1_wire.h"
 
-/* Interim heads live as long as the exchange, so a peer may not send them for ever. */
-#define INTERIM_MAX 32u
-
 enum state { IDLE, BUSY, DEAD };
 
 struct call {
@@ -18,7 +15,6 @@ struct call {
     struct sl_arena arena;
     struct sl_head request;      /* of it, what decides how the response is framed */
     const struct sl_head *final; /* NULL before the final head */
-    uint32_t n_interim;
 };
 
 struct sl_h1_client {
@@ -158,19 +154,18 @@ static enum sl_err begin_body(struct call *call, const struct sl_head *head)
     return SL_OK;
 }
 
-/* A whole head came: keeps it. */
-static enum sl_err accept_head(struct call *call, const struct sl_head *head,
+/* A whole head of @a n bytes came: keeps it. */
+static enum sl_err accept_head(struct call *call, const struct sl_head *head, size_t n,
                                const struct sl_head **ret_head)
 {
-    struct sl_head *kept;
-    enum sl_err err = SL_OK;
+    struct sl_head *kept = sl_arena_alloc(&call->arena, sizeof(*kept));
+    enum sl_err err;
 
-    if (head->status < 200 && head->status != 101 && ++call->n_interim > INTERIM_MAX)
-        return sl_fault_set(&call->base.fault, SL_BAD_RESPONSE, "too many interim responses");
-    kept = sl_arena_alloc(&call->arena, sizeof(*kept));
     *kept = *head;
     if (head->status >= 200 || head->status == 101)
         err = begin_body(call, kept);
+    else
+        err = sl_http_stream_count_interim(&call->base, n, call->client->wire.recv.limits);
     if (err == SL_OK)
         *ret_head = kept;
     return err;
@@ -191,7 +186,7 @@ static enum sl_err parse_head(struct call *call, const struct sl_head **ret_head
                                &call->base.fault);
     if (err == SL_OK) {
         sl_h1_recv_consume(r, used);
-        err = accept_head(call, &head, ret_head);
+        err = accept_head(call, &head, used, ret_head);
     }
     if (err != SL_OK && err != SL_AGAIN)
         r->state = SL_H1_RECV_FAILED;

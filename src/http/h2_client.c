@@ -5,8 +5,6 @@
 #include "http/h2_stream.h"
 #include "http/websocket.h"
 
-/* Interim heads live as long as the exchange, so a peer may not send them for ever. */
-#define INTERIM_MAX 32u
 /* No more are asked of any peer. */
 #define STREAMS_MAX 100u
 
@@ -140,8 +138,8 @@ static void keep_interim(struct sl_h2_stream *s, const struct sl_head *head)
 {
     struct sl_h2_interim **at = &s->interim, *kept;
 
-    if (++s->n_interim > INTERIM_MAX) {
-        sl_h2_stream_fail(s, SL_BAD_RESPONSE, "too many interim responses");
+    if (sl_http_stream_count_interim(&s->base, s->reader.bytes, s->reader.limits) != SL_OK) {
+        sl_h2_stream_fail(s, SL_BAD_RESPONSE, "");
         return;
     }
     while (*at != NULL)

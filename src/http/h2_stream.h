@@ -59,8 +59,7 @@ struct sl_h2_stream {
     /* client */
     struct sl_str method;          /**< of the request */
     struct sl_h2_interim *interim; /**< heads that came before the final one, in order */
-    uint32_t n_interim;
-    bool is_head_taken; /**< the final head was handed on */
+    bool is_head_taken;            /**< the final head was handed on */
     struct sl_h2_list
         waiting;       /**< extended CONNECT that waits for the peer's settings; n 0: none */
     struct sl_str key; /**< of the handshake that it stands for */

@@ -1,4 +1,4 @@
-/* http_stream.c -- the pump.
+/* http_stream.c -- the pump, and what both clients count.
  *
  * Invariant: the source is read only when the sink has taken all that was read before, so the chunk
  * is the whole of what is under way.
@@ -6,6 +6,20 @@
 #include "http/http_stream.h"
 
 #include "base/buf.h"
+
+#define INTERIM_MAX 32u
+
+enum sl_err sl_http_stream_count_interim(struct sl_http_stream *s, size_t n,
+                                         const struct sl_head_limits *limits)
+{
+    size_t left = limits->header_bytes - s->interim_bytes;
+
+    if (s->n_interim == INTERIM_MAX || n > left)
+        return sl_fault_set(&s->fault, SL_BAD_RESPONSE, "too many interim responses");
+    s->n_interim++;
+    s->interim_bytes += (uint32_t)n;
+    return SL_OK;
+}
 
 void sl_pump_fini(struct sl_pump *p)
 {

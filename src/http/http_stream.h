@@ -56,9 +56,10 @@ struct sl_http_stream {
     const struct sl_http_stream_ops *ops;
     sl_ready_fn *on_ready; /**< set by the owner */
     void *arg;
-    struct sl_fault fault; /**< why the last final error happened */
-    uint64_t n_received;   /**< bytes of content received so far, framing not counted */
-    uint64_t n_sent;       /**< bytes of content sent so far */
+    struct sl_fault fault;             /**< why the last final error happened */
+    uint64_t n_received;               /**< bytes of content received so far, framing not counted */
+    uint64_t n_sent;                   /**< bytes of content sent so far */
+    uint32_t n_interim, interim_bytes; /**< client: heads before the final one, all together */
     bool is_gone;      /**< server: the client has given the request up; on_ready runs for it once,
                           whatever is wanted */
     bool has_response; /**< client: a byte of a response came; none yet means that a retry is safe
@@ -67,6 +68,11 @@ struct sl_http_stream {
                          be sent again whatever its method (RFC 9113 section 8.7) */
     bool wants_http1; /**< client: and it is to come over HTTP/1.1 then */
 };
+
+/** Client: an interim head of @a n bytes came.  They live as long as the exchange, so all of them
+ * together may not be larger than one head, nor very many: else SL_BAD_RESPONSE. */
+enum sl_err sl_http_stream_count_interim(struct sl_http_stream *s, size_t n,
+                                         const struct sl_head_limits *limits) SL_MUST_USE;
 
 /** A pump's step: how far a body could be moved now. */
 enum sl_pump_state {

@@ -128,6 +128,16 @@ def test_interim_responses(pair):
     assert (answer.status, bytes(answer.body)) == (200, b"x")
 
 
+@pytest.mark.parametrize("sent, passed", [([(103, [("link", "v" * 20000)])] * 4, 3),
+                                          ([(103, [])] * 33, 32)], ids=["bytes", "number"])
+def test_interim_responses_are_limited(pair, proxy, host, sent, passed):
+    """Until the exchange ends they are kept, whether the client reads them or not."""
+    side, _ = pair(say(b"x", interim=sent))
+    answer = side.ask("GET", "/")
+    assert (answer.status, len(answer.interim)) == (502, passed)
+    assert proxy.log(host=host)["error"] == "bad_response"
+
+
 def test_a_response_without_length(pair):
     side, _ = pair(scripts={"/": large(100_000)})
     for _ in range(2):

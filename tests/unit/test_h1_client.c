@@ -480,7 +480,7 @@ static void retired_says_close(void **state)
     bench_end(&b);
 }
 
-static void interim_heads_are_counted(void **state)
+static void interim_heads_are_limited(void **state)
 {
     struct bench b;
 
@@ -559,7 +559,7 @@ static const struct CMUnitTest singles[] = {
     cmocka_unit_test(bytes_while_idle_end_the_connection),
     cmocka_unit_test(reset_while_idle_ends_the_connection),
     cmocka_unit_test(retired_says_close),
-    cmocka_unit_test(interim_heads_are_counted),
+    cmocka_unit_test(interim_heads_are_limited),
     cmocka_unit_test(response_is_noticed_by_its_first_byte),
     cmocka_unit_test(closed_unfinished),
     cmocka_unit_test(freed_unfinished),
