@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "http/chars.h"
 #include "http/uri.h"
+#include "http/websocket.h"
 
 /* What a field costs beyond its bytes (RFC 9113 section 6.5.2). */
 #define FIELD_OVERHEAD 32u
@@ -164,7 +165,7 @@ static void add(struct sl_head *head, struct sl_str name, struct sl_str value)
 
 /* RFC 8441 section 5 backwards: rules, checks and HTTP/1 origins see the handshake of RFC 6455.
  * The key is ours; what the origin makes of it goes no further. */
-static void read_as_upgrade(struct sl_head *head)
+static enum sl_err read_as_upgrade(struct sl_head *head, struct sl_fault *fault)
 {
     unsigned char key[WEBSOCKET_KEY_BYTES];
     struct sl_buf text = { 0 };
@@ -178,6 +179,9 @@ static void read_as_upgrade(struct sl_head *head)
     head->method = SL_STR("GET");
     head->framing = SL_FRAMING_NONE;
     head->wants_upgrade = head->is_extended = true;
+    if (sl_ws_is_offer(head))
+        return SL_OK;
+    return sl_fault_set(fault, SL_BAD_REQUEST, "extended CONNECT without sec-websocket-version 13");
 }
 
 static enum sl_err settle_method(const struct sl_h2_reader *r, bool ends, struct sl_head *head,
@@ -192,8 +196,7 @@ static enum sl_err settle_method(const struct sl_h2_reader *r, bool ends, struct
         return sl_fault_set(fault, SL_NOT_IMPLEMENTED, "extended CONNECT for another protocol");
     if (ends)
         return sl_fault_set(fault, SL_BAD_REQUEST, "extended CONNECT that has ended");
-    read_as_upgrade(head);
-    return SL_OK;
+    return read_as_upgrade(head, fault);
 }
 
 static enum sl_err check_size(const struct sl_h2_reader *r, struct sl_fault *fault)

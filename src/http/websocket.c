@@ -12,6 +12,7 @@ enum opcode { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG 
 #define MASKED 0x80u
 #define CONTROL_MAX 125u
 #define NO_STATUS 1005u /* RFC 6455 section 7.4.1 */
+#define KEY_LEN 24u
 
 static bool is_final(const struct sl_ws *ws)
 {
@@ -146,6 +147,56 @@ void sl_ws_follow(struct sl_ws *ws, struct sl_str bytes)
 
 /* -- the handshake -- */
 
+/* Of a field that must not come twice; empty when it does, or not at all. */
+static struct sl_str only_value(const struct sl_fields *fields, struct sl_str name)
+{
+    struct sl_str value = SL_STR("");
+    unsigned n = 0;
+
+    for (uint32_t i = 0; i < fields->n; i++) {
+        if (!sl_str_ieq(fields->v[i].name, name))
+            continue;
+        value = fields->v[i].value;
+        n++;
+    }
+    return n == 1 ? value : SL_STR("");
+}
+
+static bool is_base64_char(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
+           c == '/';
+}
+
+/* The base64 of 16 bytes. */
+static bool is_key(struct sl_str s)
+{
+    if (s.n != KEY_LEN || !sl_str_has_suffix(s, SL_STR("==")))
+        return false;
+    for (size_t i = 0; i < KEY_LEN - 2; i++)
+        if (!is_base64_char(s.p[i]))
+            return false;
+    return true;
+}
+
+/* What came behind a body would be the body's to some and the other protocol's to others. */
+static bool has_content(const struct sl_head *h)
+{
+    return h->framing == SL_FRAMING_CHUNKED ||
+           (h->framing == SL_FRAMING_LENGTH && h->content_length != 0);
+}
+
+bool sl_ws_is_offer(const struct sl_head *request)
+{
+    const struct sl_fields *f = &request->fields;
+
+    return request->wants_upgrade && sl_str_eq(request->method, SL_STR("GET")) &&
+           !has_content(request) &&
+           sl_str_ieq(only_value(f, SL_STR("upgrade")), SL_STR("websocket")) &&
+           sl_str_eq(only_value(f, SL_STR("sec-websocket-version")), SL_STR("13")) &&
+           is_key(only_value(f, SL_STR("sec-websocket-key")));
+}
+
 struct sl_str sl_ws_accept(struct sl_str key, struct sl_arena *a)
 {
     struct sl_str text =
@@ -163,12 +214,9 @@ struct sl_str sl_ws_accept(struct sl_str key, struct sl_arena *a)
 bool sl_ws_is_accepted(const struct sl_fields *request, const struct sl_fields *response,
                        struct sl_arena *a)
 {
-    const struct sl_field *key = sl_fields_find_name(request, SL_STR("sec-websocket-key"));
-    const struct sl_field *accept = sl_fields_find_name(response, SL_STR("sec-websocket-accept"));
-    const struct sl_field *protocol = sl_fields_find(response, SL_FIELD_UPGRADE);
+    struct sl_str key = only_value(request, SL_STR("sec-websocket-key"));
 
-    if (key == NULL || accept == NULL || protocol == NULL)
-        return false;
-    return sl_str_ieq(protocol->value, SL_STR("websocket")) &&
-           sl_str_eq(accept->value, sl_ws_accept(key->value, a));
+    return is_key(key) &&
+           sl_str_ieq(only_value(response, SL_STR("upgrade")), SL_STR("websocket")) &&
+           sl_str_eq(only_value(response, SL_STR("sec-websocket-accept")), sl_ws_accept(key, a));
 }

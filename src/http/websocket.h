@@ -31,6 +31,10 @@ struct sl_ws {
 
 void sl_ws_follow(struct sl_ws *ws, struct sl_str bytes);
 
+/** Whether a request offers the handshake of RFC 6455 section 4.2.1, version 13, and has no
+ * content.
+ */
+bool sl_ws_is_offer(const struct sl_head *request);
 /** What Sec-WebSocket-Accept must say to a Sec-WebSocket-Key (RFC 6455 section 4.2.2). */
 struct sl_str sl_ws_accept(struct sl_str key, struct sl_arena *a);
 /** Whether the fields of a 101 accept the handshake that those of @a request offered. */

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "http/uri.h"
+#include "http/websocket.h"
 #include "proxy/exchange.h"
 
 #define VIA_NAME "sluice"
@@ -52,21 +53,6 @@ enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_
                         client->connect_port);
 }
 
-/* What came behind a body would be the body's to some and the other protocol's to others. */
-static bool has_content(const struct sl_head *h)
-{
-    return h->framing == SL_FRAMING_CHUNKED ||
-           (h->framing == SL_FRAMING_LENGTH && h->content_length != 0);
-}
-
-static bool is_websocket(const struct sl_head *h)
-{
-    const struct sl_field *upgrade = sl_fields_find(&h->fields, SL_FIELD_UPGRADE);
-
-    return h->wants_upgrade && sl_str_eq(h->method, SL_STR("GET")) && !has_content(h) &&
-           upgrade != NULL && sl_str_ieq(upgrade->value, SL_STR("websocket"));
-}
-
 static void add_via(struct sl_head *head, const struct sl_head *received, struct sl_arena *arena)
 {
     struct sl_str via =
@@ -94,7 +80,7 @@ static void copy_head(const struct sl_head *from, struct sl_arena *arena, bool i
 void sl_forward_request(const struct sl_client *client, const struct sl_head *request,
                         struct sl_arena *arena, struct sl_head *ret_head)
 {
-    copy_head(request, arena, is_websocket(request), ret_head);
+    copy_head(request, arena, sl_ws_is_offer(request), ret_head);
     if (ret_head->wants_upgrade)
         ret_head->framing = SL_FRAMING_NONE;
     if (client->connect_host.n != 0)
@@ -106,7 +92,7 @@ void sl_forward_request(const struct sl_client *client, const struct sl_head *re
 void sl_forward_response(const struct sl_head *response, const struct sl_head *request,
                          bool keeps_alt_svc, struct sl_arena *arena, struct sl_head *ret_head)
 {
-    copy_head(response, arena, response->status == 101 && is_websocket(request), ret_head);
+    copy_head(response, arena, response->status == 101 && sl_ws_is_offer(request), ret_head);
     if (!keeps_alt_svc)
         sl_fields_remove_name(&ret_head->fields, SL_STR("alt-svc"));
     if (sl_str_eq(request->method, SL_STR("HEAD")) && response->status >= 200)

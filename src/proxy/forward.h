@@ -20,8 +20,8 @@ enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_
                                 struct sl_fault *fault) SL_MUST_USE;
 
 /** The request as rules and checks see it and the origin gets it: end-to-end fields, `Via` last. Of
- * upgrades only WebSocket goes on (RFC 6455), without a body; others would lead out of the checks,
- * and are ignored as a server may (RFC 9110 section 7.8). */
+ * upgrades only the handshake of a WebSocket goes on (RFC 6455); others would lead out of the
+ * checks, and are ignored as a server may (RFC 9110 section 7.8). */
 void sl_forward_request(const struct sl_client *client, const struct sl_head *request,
                         struct sl_arena *arena, struct sl_head *ret_head);
 

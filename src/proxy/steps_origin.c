@@ -258,13 +258,13 @@ static bool is_response_denied(struct sl_exchange *x)
     return true;
 }
 
-/* To a client of HTTP/2 a 2xx would open the tunnel that the origin has not opened, and the key was
- * ours to verify. */
-static bool is_switch(struct sl_exchange *x)
+/* A WebSocket is open when the origin has answered the key, and to a client of HTTP/2 a 2xx would
+ * open one as well. */
+static bool is_switch_sound(struct sl_exchange *x)
 {
-    if (x->response->status != 101)
-        return x->response->status / 100 != 2;
-    return sl_ws_is_accepted(&x->forward.fields, &x->response->fields, &x->arena);
+    if (x->response->status == 101)
+        return sl_ws_is_accepted(&x->forward.fields, &x->response->fields, &x->arena);
+    return !x->request->is_extended || x->response->status / 100 != 2;
 }
 
 static void on_response(struct sl_exchange *x, const struct sl_head *response)
@@ -272,7 +272,7 @@ static void on_response(struct sl_exchange *x, const struct sl_head *response)
     struct sl_head head;
 
     x->response = response;
-    if (x->request->is_extended && !is_switch(x)) {
+    if (!is_switch_sound(x)) {
         sl_exchange_fail_with(x, SL_UPGRADE_FAILED, "origin did not switch to WebSocket");
         return;
     }

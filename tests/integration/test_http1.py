@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness import http1
+from harness import http1, websocket
 from harness.client import WireTls, request
 from harness.origin import Origin, echo
 from harness.websocket import OFFER
@@ -484,12 +484,13 @@ def test_a_client_that_resets_cancels_upstream(proxy, scripted, tunnel, host):
 # -- upgrades ------------------------------------------------------------------------------------
 
 
+HI = websocket.frame(websocket.TEXT, b"hi", masked=False)
+ABC = websocket.frame(websocket.TEXT, b"abc")
+
+
 def accept_websocket(connection):
-    connection.read_request()
-    connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                    b"Connection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nhi")
-    while data := connection.reader.some():
-        connection.send(data[::-1])
+    websocket.upgrade(connection, connection.read_request(), first=HI)
+    websocket.echo(connection)
 
 
 def test_an_upgrade_is_relayed(proxy, scripted, tunnel, host):
@@ -497,16 +498,16 @@ def test_an_upgrade_is_relayed(proxy, scripted, tunnel, host):
     answer = client.get("/ws", OFFER)
     assert answer.status == 101
     assert answer.get("upgrade") == "websocket" and answer.get("connection").lower() == "upgrade"
-    assert client.reader.exactly(2) == b"hi"
-    client.send(b"abc")
-    assert client.reader.exactly(3) == b"cba"
+    assert websocket.read(client.reader)[1] == b"hi"
+    client.send(ABC)
+    assert websocket.read(client.reader)[1] == b"abc"
 
 
 def test_bytes_sent_with_the_upgrade_are_kept(proxy, scripted, tunnel, host):
     client = tunnel(proxy, host, scripted(serve=accept_websocket).port)
-    client.send(request("GET", "/ws", client.authority, OFFER) + b"early")
+    client.send(request("GET", "/ws", client.authority, OFFER) + ABC)
     assert client.read().status == 101
-    assert client.reader.exactly(7) == b"hiylrae"
+    assert [websocket.read(client.reader)[1] for _ in range(2)] == [b"hi", b"abc"]
 
 
 def test_an_upgrade_is_checked(sluice, check, scripted, tunnel, dns, host):
@@ -534,8 +535,7 @@ def test_101_that_was_not_asked_for_is_502(proxy, scripted, tunnel, host):
 def test_101_to_another_protocol_is_502(proxy, scripted, tunnel, host):
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
     client = tunnel(proxy, host, scripted(fixed(answer)).port)
-    asked = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
-    assert client.get("/", asked).status == 502
+    assert client.get("/", OFFER).status == 502
     assert proxy.log(host=host)["error"] == "upgrade_failed"
 
 

@@ -9,6 +9,7 @@ from harness import http1, waiting
 from harness.check_service import CheckService, deny
 from harness.client import Client, WireTls, request
 from harness.origin import Origin
+from harness.websocket import KEY, OFFER, accept_of
 
 GRACE = {"shutdown_grace": "100ms"}
 
@@ -167,12 +168,12 @@ def unread_response(scene):
 
 def websocket(scene):
     origin = scene.hold(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                        b"Connection: Upgrade\r\n\r\nhi")
+                        b"Connection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n\x81\x02hi" %
+                        accept_of(KEY).encode())
     scene.start()
     scene.client.tunnel(scene.host, origin.port)
-    asked = scene.client.get("/", [("Connection", "upgrade"), ("Upgrade", "websocket")])
-    assert asked.status == 101
-    scene.client.reader.exactly(2)
+    assert scene.client.get("/", OFFER).status == 101
+    scene.client.reader.exactly(4)
 
 
 def tunnelled(scene):

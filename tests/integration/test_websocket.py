@@ -23,6 +23,45 @@ def open_socket(servers, pki, tunnel, host):
     return make
 
 
+def offer(left_out=None, **changed):
+    """The handshake's fields, but for one or with other values."""
+    changed = {n.replace("_", "-"): v for n, v in changed.items()}
+    return [(n, changed.get(n.lower(), v)) for n, v in websocket.OFFER if n != left_out]
+
+
+@pytest.mark.parametrize("fields", [
+    offer("Sec-WebSocket-Key"), offer(sec_websocket_key="c2hvcnQ="), offer("Sec-WebSocket-Version"),
+    offer(sec_websocket_version="8"), [*websocket.OFFER, ("Sec-WebSocket-Key", websocket.KEY)]],
+    ids=["no key", "short key", "no version", "version 8", "two keys"])
+def test_what_is_no_handshake_is_an_ordinary_request(sluice, servers, pki, tunnel, host, fields):
+    proxy = sluice({"rules": [{"when": "scheme wss", "do": "deny"}]})
+    origin = servers(Origin(tls=pki.server_context()))
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/ws", fields).status == 200
+    assert origin.requests[0].get("upgrade") is None
+
+
+@pytest.mark.parametrize("accept", [[], ["d3Jvbmc="], [websocket.accept_of(websocket.KEY)] * 2],
+                         ids=["none", "wrong", "two"])
+def test_a_101_has_to_answer_the_key(proxy, servers, pki, tunnel, host, accept):
+    heard = []
+
+    def serve(connection):
+        connection.read_request()
+        lines = "".join(f"Sec-WebSocket-Accept: {value}\r\n" for value in accept)
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                        b"Connection: Upgrade\r\n%b\r\n" % lines.encode())
+        heard.append(connection.reader.some())
+
+    origin = servers(Origin(serve=serve, tls=pki.server_context()))
+    client = tunnel(proxy, host, origin.port)
+    client.send(request("GET", "/ws", client.authority, websocket.OFFER) + b"SSH-2.0-x\r\n")
+    assert client.read().status == 502
+    assert proxy.log(host=host)["error"] == "upgrade_failed"
+    origin.close()
+    assert heard == [b""]
+
+
 def messages(proxy, direction):
     return proxy.metric("sluice_websocket_messages_total", direction=direction)
 

@@ -13,10 +13,10 @@
     "GET http://a.example/ws HTTP/1.1\r\nHost: a.example\r\nConnection: "                          \
     "Upgrade\r\n"                                                                                  \
     "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "                       \
-    "AAAA\r\n\r\n"
+    "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 #define SWITCHING                                                                                  \
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "                         \
-    "websocket\r\n\r\n"
+    "websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 
 static const struct sim_case cases[] = {
     {

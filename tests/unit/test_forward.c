@@ -177,30 +177,31 @@ static void requests_leave_hop_by_hop_fields_here(void **state)
     }
 }
 
+#define KEY "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define WEBSOCKET "Upgrade: websocket\r\n" KEY
+
 static void only_websocket_upgrades_go_on(void **state)
 {
     static const struct {
         const char *line, *fields;
         bool goes_on;
     } rows[] = {
-        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\n", true },
-        { "GET / HTTP/1.1", "Connection: keep-alive, upgrade\r\nUpgrade: WebSocket\r\n", true },
-        { "GET / HTTP/1.1", "Upgrade: websocket\r\n", false },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\n" WEBSOCKET, true },
+        { "GET / HTTP/1.1", "Connection: keep-alive, upgrade\r\nUpgrade: WebSocket\r\n" KEY, true },
+        { "GET / HTTP/1.1", WEBSOCKET, false },
         { "GET / HTTP/1.1", "Connection: Upgrade\r\n", false },
-        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\n", false },
-        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", false },
-        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n",
-          false },
-        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket/13\r\n", false },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\n", false },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\n" KEY, false },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n" KEY, false },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: h2c\r\n" WEBSOCKET, false },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket/13\r\n" KEY, false },
         { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: tls/1.0\r\n", false },
-        { "GET / HTTP/1.0", "Connection: Upgrade\r\nUpgrade: websocket\r\n", false },
-        { "POST / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\n", false },
-        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n",
-          true },
-        { "GET / HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n",
+        { "GET / HTTP/1.0", "Connection: Upgrade\r\n" WEBSOCKET, false },
+        { "POST / HTTP/1.1", "Connection: Upgrade\r\n" WEBSOCKET, false },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nContent-Length: 0\r\n" WEBSOCKET, true },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nContent-Length: 5\r\n" WEBSOCKET, false },
+        { "GET / HTTP/1.1", "Connection: Upgrade\r\nTransfer-Encoding: chunked\r\n" WEBSOCKET,
           false },
-        { "GET / HTTP/1.1",
-          "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n", false },
     };
 
     (void)state;
@@ -268,7 +269,7 @@ static void responses_go_back_without_what_leads_past_us(void **state)
         struct sl_arena a = { 0 };
         struct sl_head request = request_of(&a,
                                             "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: "
-                                            "upgrade\r\nUpgrade: websocket\r\n\r\n",
+                                            "upgrade\r\n" WEBSOCKET "\r\n",
                                             "https", false);
         struct sl_head response = response_of(&a, rows[i].response, &request), forward;
 

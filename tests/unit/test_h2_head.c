@@ -83,8 +83,11 @@ static void requests(void **state)
           ":path: /",
           false, SL_NOT_IMPLEMENTED, NULL, 0, NULL, 0 },
         { ":method: CONNECT\n:protocol: websocket\n:scheme: https\n:authority: a.example\n"
-          ":path: /chat",
+          ":path: /chat\nsec-websocket-version: 13",
           true, SL_BAD_REQUEST, NULL, 0, NULL, 0 },
+        { ":method: CONNECT\n:protocol: websocket\n:scheme: https\n:authority: a.example\n"
+          ":path: /chat\nsec-websocket-version: 8",
+          false, SL_BAD_REQUEST, NULL, 0, NULL, 0 },
         { TO_A ":path: /\na: 1\nb: 2\nc: 3\nd: 4\ne: 5\nf: 6\ng: 7\nh: 8\ni: 9\nj: 10\nk: 11", true,
           SL_HEADER_TOO_LARGE, NULL, 0, NULL, 0 },
     };

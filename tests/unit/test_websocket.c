@@ -89,34 +89,77 @@ static void long_frames(void **state)
     assert_false(ws.is_broken);
 }
 
+static void add(struct sl_fields *f, struct sl_arena *a, const char *name, const char *value)
+{
+    if (value != NULL)
+        sl_fields_add(f, a, sl_str_of(name), sl_str_of(value));
+}
+
+#define KEY "dGhlIHNhbXBsZSBub25jZQ=="
+
+static void offers(void **state)
+{
+    static const struct {
+        const char *upgrade, *version, *key, *twice;
+        bool ok;
+    } heads[] = {
+        { "websocket", "13", KEY, NULL, true },
+        { "WebSocket", "13", "+/hlIHNhbXBsZSBub25jZQ==", NULL, true },
+        { NULL, "13", KEY, NULL, false },
+        { "h2c", "13", KEY, NULL, false },
+        { "websocket, h2c", "13", KEY, NULL, false },
+        { "websocket", NULL, KEY, NULL, false },
+        { "websocket", "8", KEY, NULL, false },
+        { "websocket", "13", NULL, NULL, false },
+        { "websocket", "13", "dGhlIHNhbXBsZSBub25jZQ", NULL, false },
+        { "websocket", "13", "dGhlIHNhbXBsZSBub25jZQA=", NULL, false },
+        { "websocket", "13", "dGhlIHNhbXBsZSBub25 ZQ==", NULL, false },
+        { "websocket", "13", KEY, "upgrade", false },
+        { "websocket", "13", KEY, "sec-websocket-version", false },
+        { "websocket", "13", KEY, "sec-websocket-key", false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(heads); i++) {
+        struct sl_arena a = { 0 };
+        struct sl_head request = { .method = SL_STR("GET"), .wants_upgrade = true };
+
+        add(&request.fields, &a, "Upgrade", heads[i].upgrade);
+        add(&request.fields, &a, "Sec-WebSocket-Version", heads[i].version);
+        add(&request.fields, &a, "Sec-WebSocket-Key", heads[i].key);
+        if (heads[i].twice != NULL)
+            add(&request.fields, &a, heads[i].twice, "x");
+        if (sl_ws_is_offer(&request) != heads[i].ok)
+            fail_msg("row %zu", i);
+        sl_arena_fini(&a);
+    }
+}
+
 static void handshakes(void **state)
 {
     static const struct {
         const char *key, *accept, *protocol;
         bool ok;
-    } offers[] = {
-        { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "websocket", true },
-        { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "WebSocket", true },
-        { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "h2c", false },
-        { "dGhlIHNhbXBsZSBub25jZQ==", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "websocket", false },
-        { "dGhlIHNhbXBsZSBub25jZQ==", NULL, "websocket", false },
+    } answers[] = {
+        { KEY, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "websocket", true },
+        { KEY, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "WebSocket", true },
+        { KEY, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "h2c", false },
+        { KEY, "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "websocket", false },
+        { KEY, NULL, "websocket", false },
         { NULL, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "websocket", false },
-        { "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", NULL, false },
+        { KEY, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", NULL, false },
+        { "", "Kfh9QIsMVZcl6xEPYxPHzW8SZ8w=", "websocket", false },
     };
 
     (void)state;
-    for (size_t i = 0; i < SL_LEN(offers); i++) {
+    for (size_t i = 0; i < SL_LEN(answers); i++) {
         struct sl_arena a = { 0 };
         struct sl_fields request = { 0 }, response = { 0 };
 
-        if (offers[i].key != NULL)
-            sl_fields_add(&request, &a, SL_STR("Sec-WebSocket-Key"), sl_str_of(offers[i].key));
-        if (offers[i].accept != NULL)
-            sl_fields_add(&response, &a, SL_STR("Sec-WebSocket-Accept"),
-                          sl_str_of(offers[i].accept));
-        if (offers[i].protocol != NULL)
-            sl_fields_add(&response, &a, SL_STR("Upgrade"), sl_str_of(offers[i].protocol));
-        assert_int_equal(sl_ws_is_accepted(&request, &response, &a), offers[i].ok);
+        add(&request, &a, "Sec-WebSocket-Key", answers[i].key);
+        add(&response, &a, "Sec-WebSocket-Accept", answers[i].accept);
+        add(&response, &a, "Upgrade", answers[i].protocol);
+        assert_int_equal(sl_ws_is_accepted(&request, &response, &a), answers[i].ok);
         sl_arena_fini(&a);
     }
 }
@@ -126,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(follows),
         cmocka_unit_test(long_frames),
+        cmocka_unit_test(offers),
         cmocka_unit_test(handshakes),
     };
 

@@ -51,12 +51,12 @@ def read(reader):
     return first, _unmask(reader.exactly(n), key)
 
 
-def upgrade(connection, request, more=()):
-    """Answers 101."""
+def upgrade(connection, request, more=(), first=b""):
+    """Answers 101, and says what comes first in the same breath."""
     lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
              f"Sec-WebSocket-Accept: {accept_of(request.get('sec-websocket-key'))}",
              *(f"{n}: {v}" for n, v in more)]
-    connection.send("\r\n".join(lines).encode() + b"\r\n\r\n")
+    connection.send("\r\n".join(lines).encode() + b"\r\n\r\n" + first)
 
 
 def echo(connection):
