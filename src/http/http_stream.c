@@ -35,11 +35,11 @@ static enum sl_pump_state after_write(enum sl_err err, enum sl_pump_state done)
     return err == SL_AGAIN ? SL_PUMP_WAIT_WRITE : SL_PUMP_SINK_FAILED;
 }
 
-/* Whoever waits for the source must not leave the other side waiting for what is queued. */
-static enum sl_pump_state pause(struct sl_pump *p)
+/* Whoever reads no more for now must not leave the other side waiting for what is queued. */
+static enum sl_pump_state pause(struct sl_pump *p, enum sl_pump_state why)
 {
     sl_pump_fini(p);
-    return after_write(p->to->ops->flush(p->to), SL_PUMP_WAIT_READ);
+    return after_write(p->to->ops->flush(p->to), why);
 }
 
 /* The trailers that may go on, in place. */
@@ -63,6 +63,14 @@ static enum sl_pump_state finish(struct sl_pump *p)
     return after_write(p->to->ops->send_end(p->to, trailers), SL_PUMP_DONE);
 }
 
+static void tap(struct sl_pump *p)
+{
+    size_t n = p->tap(p->tap_arg, sl_str_make(p->chunk, p->len));
+
+    p->is_refused = n < p->len;
+    p->len = n;
+}
+
 static enum sl_err fill(struct sl_pump *p)
 {
     enum sl_err err;
@@ -72,7 +80,7 @@ static enum sl_err fill(struct sl_pump *p)
     p->off = p->len = 0;
     err = p->from->ops->recv_body(p->from, p->chunk, SL_CHUNK_SIZE, &p->len);
     if (err == SL_OK && p->tap != NULL)
-        p->tap(p->tap_arg, sl_str_make(p->chunk, p->len));
+        tap(p);
     return err;
 }
 
@@ -102,13 +110,15 @@ enum sl_pump_state sl_pump_run(struct sl_pump *p)
         moved += p->len;
         if (p->source_ended)
             return finish(p);
+        if (p->is_refused)
+            return pause(p, SL_PUMP_REFUSED);
         if (moved >= SL_PUMP_ROUND)
-            return pause(p);
+            return pause(p, SL_PUMP_WAIT_READ);
         err = fill(p);
         if (err == SL_EOF)
             return finish(p);
         if (err == SL_AGAIN)
-            return pause(p);
+            return pause(p, SL_PUMP_WAIT_READ);
         if (err != SL_OK)
             return SL_PUMP_SOURCE_FAILED;
     }

@@ -81,6 +81,7 @@ enum sl_pump_state {
     SL_PUMP_DONE,          /**< end and trailers were handed on */
     SL_PUMP_SOURCE_FAILED, /**< see from->fault */
     SL_PUMP_SINK_FAILED,   /**< see to->fault */
+    SL_PUMP_REFUSED,       /**< by the tap, and what it let pass has gone out */
 };
 
 /** One direction of a relay.  Holds a chunk only while bytes are under way. */
@@ -89,10 +90,13 @@ struct sl_pump {
     char *chunk;     /**< SL_CHUNK_SIZE bytes or NULL */
     size_t off, len; /**< what is in it and not yet taken */
     bool source_ended;
+    bool is_refused; /**< the tap has let no more pass */
     const struct sl_fields
         *no_trailers;    /**< names that are not handed on as trailers; NULL: none */
     bool drops_trailers; /**< hands on none at all */
-    void (*tap)(void *arg, struct sl_str bytes); /**< sees what passes, as it comes; NULL: nobody */
+    size_t (*tap)(void *arg, struct sl_str bytes); /**< sees what is to pass, as it comes, and
+                                                      answers how much of it may: with less than all
+                                                      the pump ends; NULL: nobody */
     void *tap_arg;
 };
 

@@ -9,6 +9,9 @@
 enum opcode { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
 #define FIN 0x80u
+#define RSV1 0x40u
+#define RSV2 0x20u
+#define RSV3 0x10u
 #define MASKED 0x80u
 #define CONTROL_MAX 125u
 #define NO_STATUS 1005u /* RFC 6455 section 7.4.1 */
@@ -54,26 +57,55 @@ static uint64_t payload_len(const struct sl_ws *ws)
     return n == 0 ? ws->head[1] & 0x7fu : len;
 }
 
-/* RFC 6455 sections 5.2, 5.4 and 5.5. */
-static bool is_sound(const struct sl_ws *ws)
+/* RFC 6455 sections 5.2, 5.4 and 5.5.1, RFC 7692 section 6. */
+static bool is_first_sound(const struct sl_ws *ws)
 {
-    unsigned n = length_bytes(ws);
+    bool is_compressed = (ws->head[0] & RSV1) != 0;
 
-    if ((n == 2 && ws->left <= CONTROL_MAX) ||
-        (n == 8 && (ws->left <= 0xffff || ws->left >> 63 != 0)))
+    if (ws->close_code != 0 || (ws->head[0] & (RSV2 | RSV3)) != 0)
         return false;
     switch (ws->opcode) {
     case CONTINUATION:
-        return ws->is_fragmented;
+        return ws->is_fragmented && !is_compressed;
     case TEXT:
     case BINARY:
         return !ws->is_fragmented;
     case CLOSE:
     case PING:
     case PONG:
-        return is_final(ws) && ws->left <= CONTROL_MAX;
+        return is_final(ws) && !is_compressed;
     default:
         return false;
+    }
+}
+
+/* RFC 6455 sections 5.1 and 5.5. */
+static bool is_second_sound(const struct sl_ws *ws)
+{
+    bool is_masked = (ws->head[1] & MASKED) != 0;
+    unsigned len = ws->head[1] & 0x7fu;
+
+    return is_masked == ws->is_from_client && (!is_control(ws) || len <= CONTROL_MAX);
+}
+
+/* RFC 6455 section 5.2: no more bytes than the length needs. */
+static bool is_length_sound(const struct sl_ws *ws)
+{
+    uint64_t len = payload_len(ws);
+
+    return length_bytes(ws) == 2 ? len > CONTROL_MAX : len > 0xffff && len >> 63 == 0;
+}
+
+/* Looks at each byte when it comes, so that none passes on the strength of those behind it. */
+static bool is_sound(const struct sl_ws *ws)
+{
+    switch (ws->n_head) {
+    case 1:
+        return is_first_sound(ws);
+    case 2:
+        return is_second_sound(ws);
+    default:
+        return ws->n_head != 2 + length_bytes(ws) || is_length_sound(ws);
     }
 }
 
@@ -93,12 +125,10 @@ static void end_frame(struct sl_ws *ws)
 
 static void begin_payload(struct sl_ws *ws)
 {
-    ws->opcode = ws->head[0] & 0x0fu;
     ws->left = payload_len(ws);
     ws->at = 0;
     ws->is_in_payload = true;
-    ws->is_broken = !is_sound(ws);
-    if (!ws->is_broken && ws->left == 0)
+    if (ws->left == 0)
         end_frame(ws);
 }
 
@@ -106,9 +136,12 @@ static size_t follow_head(struct sl_ws *ws, struct sl_str s)
 {
     size_t used = 0;
 
-    while (used < s.n && ws->n_head < head_len(ws))
+    while (used < s.n && ws->n_head < head_len(ws) && !ws->is_broken) {
         ws->head[ws->n_head++] = (uint8_t)s.p[used++];
-    if (ws->n_head >= 2 && ws->n_head == head_len(ws))
+        ws->opcode = ws->head[0] & 0x0fu;
+        ws->is_broken = !is_sound(ws);
+    }
+    if (!ws->is_broken && ws->n_head == head_len(ws))
         begin_payload(ws);
     return used;
 }
@@ -138,11 +171,18 @@ static size_t follow_payload(struct sl_ws *ws, struct sl_str s)
     return used;
 }
 
-void sl_ws_follow(struct sl_ws *ws, struct sl_str bytes)
+size_t sl_ws_follow(struct sl_ws *ws, struct sl_str bytes)
 {
-    while (bytes.n != 0 && !ws->is_broken)
-        bytes = sl_str_skip(bytes,
-                            ws->is_in_payload ? follow_payload(ws, bytes) : follow_head(ws, bytes));
+    size_t n = 0;
+
+    while (n < bytes.n && !ws->is_broken) {
+        struct sl_str rest = sl_str_skip(bytes, n);
+        size_t used = ws->is_in_payload ? follow_payload(ws, rest) : follow_head(ws, rest);
+
+        if (!ws->is_broken)
+            n += used;
+    }
+    return n;
 }
 
 /* -- the handshake -- */

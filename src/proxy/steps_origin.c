@@ -326,7 +326,7 @@ static void run_up(struct sl_exchange *x)
     uint64_t before = x->stream->n_received;
     bool was_done = x->up_state == SL_PUMP_DONE;
 
-    if (was_done || x->up_state == SL_PUMP_SINK_FAILED || x->up_state == SL_PUMP_SOURCE_FAILED)
+    if (was_done || x->up_state > SL_PUMP_DONE)
         return;
     x->up_state = sl_pump_run(&x->up);
     if (x->stream->n_received != before || x->up_state == SL_PUMP_DONE)
@@ -384,6 +384,19 @@ static void cut(struct sl_exchange *x, const struct sl_fault *fault, enum sl_err
     sl_exchange_go(x, ST_DONE);
 }
 
+/* An upgrade was allowed to WebSocket: nobody has opened what is none, so nobody has allowed it. */
+static bool is_refused(struct sl_exchange *x, enum sl_pump_state down)
+{
+    if (x->up_state == SL_PUMP_REFUSED)
+        sl_fault_set(&x->fault, SL_PROTOCOL, "client sent what is no WebSocket frame");
+    else if (down == SL_PUMP_REFUSED)
+        sl_fault_set(&x->fault, SL_BAD_RESPONSE, "origin sent what is no WebSocket frame");
+    else
+        return false;
+    sl_exchange_go(x, ST_DONE);
+    return true;
+}
+
 void sl_exchange_st_relay(void *self)
 {
     struct sl_exchange *x = self;
@@ -397,6 +410,8 @@ void sl_exchange_st_relay(void *self)
     down = sl_pump_run(&x->down);
     if (x->stream->n_sent != before)
         sl_exchange_progress(x);
+    if (is_refused(x, down))
+        return;
     if (down == SL_PUMP_SOURCE_FAILED) {
         /* The head, and what came behind it, may still be queued: a client that gets nothing at all
          * could not tell this from a proxy that died. */

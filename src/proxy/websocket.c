@@ -16,9 +16,9 @@ void sl_websocket_register(void)
     messages_out = sl_metric_child(f, &directions[1]);
 }
 
-static void on_bytes(void *arg, struct sl_str bytes)
+static size_t on_bytes(void *arg, struct sl_str bytes)
 {
-    sl_ws_follow(arg, bytes);
+    return sl_ws_follow(arg, bytes);
 }
 
 struct sl_websocket *sl_websocket_attach(struct sl_arena *arena, struct sl_pump *up,
@@ -26,6 +26,7 @@ struct sl_websocket *sl_websocket_attach(struct sl_arena *arena, struct sl_pump 
 {
     struct sl_websocket *w = sl_arena_alloc(arena, sizeof(*w));
 
+    w->up.is_from_client = true;
     up->tap = down->tap = on_bytes;
     up->tap_arg = &w->up;
     down->tap_arg = &w->down;

@@ -17,7 +17,8 @@ struct sl_websocket {
 /** Registers the metrics; once, before the first use. */
 void sl_websocket_register(void);
 
-/** Follows what passes through the two pumps from now on. */
+/** Follows what passes through the two pumps from now on.  What is no frame does not: the pump ends
+ * with SL_PUMP_REFUSED. */
 struct sl_websocket *sl_websocket_attach(struct sl_arena *arena, struct sl_pump *up,
                                          struct sl_pump *down);
 /** Counts what has passed; once, at the end. */

@@ -229,6 +229,16 @@ def test_an_origin_that_closes_ends_the_stream_alone(proxy, ws_origin, h2, host)
     assert client.get("/").status == 200
 
 
+def test_what_is_no_frame_ends_the_stream_alone(proxy, ws_origin, h2, host):
+    client = h2(proxy, host, ws_origin().port)
+    ws = Over2(client)
+    assert ws.wait().status == 200
+    client.body(ws.number, b"SSH-2.0-x\r\n", end=False)
+    assert client.response(ws.number).reset is not None
+    assert proxy.log(host=host)["error"] == "protocol"
+    assert client.get("/").status == 200
+
+
 def test_an_idle_websocket_ends(sluice, ws_origin, h2, host):
     client = h2(sluice({"limits": {"idle_timeout": "300ms"}}), host, ws_origin().port)
     ws = Over2(client)

@@ -1,4 +1,6 @@
 """WebSockets as they are counted and logged; how they are relayed is in test_http1.py."""
+import threading
+
 import pytest
 
 from harness import waiting, websocket
@@ -102,18 +104,49 @@ def test_a_line_without_a_close(sluice, open_socket, host):
     assert "close_code" not in proxy.log(host=host)
 
 
-def test_what_is_no_frame_is_relayed_uncounted(sluice, open_socket, host):
-    def mirror(connection):
-        while data := connection.reader.some():
-            connection.send(data[::-1])
+def no_frames(masked):
+    """(what passes, what is said behind it and does not)"""
+    end = websocket.frame(websocket.CLOSE, websocket.close(1000), masked)
+    text = websocket.frame(websocket.TEXT, b"x", masked)
+    return [pytest.param(*case, id=name) for name, case in {
+        "another protocol": (b"", b"SSH-2.0-x\r\n"),
+        "behind a frame": (text, b"SSH-2.0-x\r\n"),
+        "masked the wrong way": (text, websocket.frame(websocket.TEXT, b"x", not masked)),
+        "reserved bit": (b"", bytes([text[0] | 0x20]) + text[1:]),
+        "reserved opcode": (b"", bytes([0x83]) + text[1:]),
+        "after the close": (end, text)}.items()]
+
+
+@pytest.mark.parametrize("passes, stays", no_frames(masked=True))
+def test_a_client_that_sends_no_frames_is_cut_off(sluice, open_socket, host, passes, stays):
+    """What has not been opened does not pass."""
+    heard, ended = [], threading.Event()
+
+    def listen(connection):
+        try:
+            while data := connection.reader.some():
+                heard.append(data)
+        finally:
+            ended.set()
 
     proxy = sluice()
-    client = open_socket(proxy, mirror)
-    client.send(b"\xff\xff\xff")
-    assert client.reader.exactly(3) == b"\xff\xff\xff"
-    client.sock.close()
-    assert proxy.log(host=host)["status"] == 101
-    assert messages(proxy, "in") == 0
+    client = open_socket(proxy, listen)
+    client.send(passes + stays)
+    assert client.is_closed() and ended.wait(20)
+    assert b"".join(heard) == passes
+    line = proxy.log(host=host)
+    assert (line["status"], line["error"]) == (101, "protocol")
+    assert messages(proxy, "in") == (passes[:1] == b"\x81")
+
+
+@pytest.mark.parametrize("passes, stays", no_frames(masked=False))
+def test_an_origin_that_sends_no_frames_is_cut_off(sluice, open_socket, host, passes, stays):
+    proxy = sluice()
+    client = open_socket(proxy, lambda c: (c.send(passes + stays), c.reader.some()))
+    assert client.reader.exactly(len(passes)) == passes
+    assert client.is_closed()
+    line = proxy.log(host=host)
+    assert (line["status"], line["error"]) == (101, "bad_response")
 
 
 def test_an_idle_websocket_ends(sluice, open_socket, host):

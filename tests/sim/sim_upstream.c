@@ -17,6 +17,9 @@
 #define SWITCHING                                                                                  \
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "                         \
     "websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+/* Frames of the client, masked with blanks: "PING" is what goes over the wire. */
+#define PING "\x89\x84    PING"
+#define LAST "\x81\x84    LAST"
 
 static const struct sim_case cases[] = {
     {
@@ -192,12 +195,16 @@ static const struct sim_case cases[] = {
     {
         .name = "websocket: bytes both ways, the client ends first",
         .answers = { SIM_ALLOW },
-        .client = SCRIPT(SEND(UPGRADE), AWAIT("101 "), AWAIT("\r\n\r\n"), SEND("ping"),
-                         AWAIT("pong"), SHUT, AWAIT("bye"), END),
-        .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND(SWITCHING), AWAIT("ping"), SEND("pong"), END,
-                            SEND("bye"), CLOSE) },
-        .to_client = "HTTP/1.1 101 Switching Protocols\r\n*pongbye",
-        .to_origins = { "GET /ws HTTP/1.1\r\n*Upgrade: websocket\r\n*ping" },
+        .client = SCRIPT(SEND(UPGRADE), AWAIT("101 "), AWAIT("\r\n\r\n"), SEND(PING), AWAIT("pong"),
+                         SHUT, AWAIT("bye"), END),
+        .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND(SWITCHING), AWAIT("PING"), SEND("\x8a\x04pong"),
+                            END,
+                            SEND("\x81\x03"
+                                 "bye"),
+                            CLOSE) },
+        .to_client = "HTTP/1.1 101 Switching Protocols\r\n*pong\x81\x03"
+                     "bye",
+        .to_origins = { "GET /ws HTTP/1.1\r\n*Upgrade: websocket\r\n*PING" },
         .opened = "a.example:80 ",
         .asked = "request /ws ",
         .log = "allow 101 ",
@@ -206,13 +213,28 @@ static const struct sim_case cases[] = {
         .name = "websocket: the origin ends first, bytes in one segment with "
                 "the 101",
         .answers = { SIM_ALLOW },
-        .client = SCRIPT(SEND(UPGRADE), AWAIT("first"), END, SEND("last"), CLOSE),
-        .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND(SWITCHING "first"), SHUT, AWAIT("last"), END) },
+        .client = SCRIPT(SEND(UPGRADE), AWAIT("first"), END, SEND(LAST), CLOSE),
+        .origins = { SCRIPT(AWAIT("\r\n\r\n"),
+                            SEND(SWITCHING "\x81\x05"
+                                           "first"),
+                            SHUT, AWAIT("LAST"), END) },
         .to_client = "HTTP/1.1 101 Switching Protocols\r\n*first",
-        .to_origins = { "GET /ws *last" },
+        .to_origins = { "GET /ws *LAST" },
         .opened = "a.example:80 ",
         .asked = "request /ws ",
         .log = "allow 101 ",
+    },
+    {
+        .name = "websocket: what is no frame ends it, and does not pass",
+        .answers = { SIM_ALLOW },
+        .client =
+            SCRIPT(SEND(UPGRADE), AWAIT("101 "), AWAIT("\r\n\r\n"), SEND(PING "SSH-2.0"), END),
+        .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND(SWITCHING), AWAIT("PING"), END) },
+        .to_client = "HTTP/1.1 101 Switching Protocols\r\n*\r\n\r\n",
+        .to_origins = { "GET /ws HTTP/1.1\r\n*PING" },
+        .opened = "a.example:80 ",
+        .asked = "request /ws ",
+        .log = "allow 101 protocol ",
     },
     {
         .name = "an upgrade that is answered 200 is no tunnel (CVE-2024-23326)",

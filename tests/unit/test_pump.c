@@ -128,6 +128,8 @@ static bool pump(struct relay *r, struct sl_pump *p)
         return give_up(r, p->from);
     case SL_PUMP_SINK_FAILED:
         return give_up(r, p->to);
+    case SL_PUMP_REFUSED:
+        break; /* there is no tap */
     }
     return false;
 }
@@ -567,6 +569,35 @@ static void tells_who_failed(void **state)
     assert_null(x.p.chunk);
 }
 
+static size_t first_four(void *arg, struct sl_str bytes)
+{
+    size_t *seen = arg;
+
+    *seen += bytes.n;
+    return 4;
+}
+
+static void ends_where_the_tap_says(void **state)
+{
+    struct pair x;
+    size_t seen = 0;
+
+    (void)state;
+    pair_begin(&x, 10, SL_EOF, 3);
+    x.p.tap = first_four;
+    x.p.tap_arg = &seen;
+    assert_int_equal(sl_pump_run(&x.p), SL_PUMP_WAIT_WRITE);
+    x.to.room = SIZE_MAX;
+    x.to.flush = SL_AGAIN;
+    assert_int_equal(sl_pump_run(&x.p), SL_PUMP_WAIT_WRITE);
+    x.to.flush = SL_OK;
+    assert_int_equal(sl_pump_run(&x.p), SL_PUMP_REFUSED);
+    assert_int_equal(seen, 10);
+    assert_int_equal(x.to.n_taken, 4);
+    assert_int_equal(x.to.n_ends, 0);
+    assert_null(x.p.chunk);
+}
+
 static const struct CMUnitTest singles[] = {
     cmocka_unit_test(chunks_and_trailers_both_ways),
     cmocka_unit_test(large_bodies_stay_whole),
@@ -575,6 +606,7 @@ static const struct CMUnitTest singles[] = {
     cmocka_unit_test(keeps_what_was_not_taken),
     cmocka_unit_test(lets_others_go_first),
     cmocka_unit_test(tells_who_failed),
+    cmocka_unit_test(ends_where_the_tap_says),
 };
 
 int main(void)

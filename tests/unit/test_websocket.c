@@ -18,33 +18,41 @@ static const struct {
     const char *name;
     struct sl_str bytes;
     unsigned messages, pings, code;
-    bool broken;
+    bool broken, client;
 } rows[] = {
-    { "text", BYTES("\x81\x02hi"), 1, 0, 0, false },
-    { "empty binary", BYTES("\x82\x00"), 1, 0, 0, false },
-    { "masked", BYTES("\x81\x82\x01\x02\x03\x04\x69\x6b"), 1, 0, 0, false },
-    { "compressed", BYTES("\xc1\x02\x00\x01"), 1, 0, 0, false },
-    { "fragments around a ping", BYTES("\x01\x01\x61\x89\x00\x80\x01\x62"), 1, 1, 0, false },
-    { "pong", BYTES("\x8a\x02hi"), 0, 1, 0, false },
-    { "unfinished", BYTES("\x01\x01\x61"), 0, 0, 0, false },
-    { "half a head", BYTES("\x81"), 0, 0, 0, false },
-    { "close", BYTES("\x88\x02\x03\xe8"), 0, 0, 1000, false },
+    { "text", BYTES("\x81\x02hi"), 1, 0, 0, false, false },
+    { "empty binary", BYTES("\x82\x00"), 1, 0, 0, false, false },
+    { "masked", BYTES("\x81\x82\x01\x02\x03\x04\x69\x6b"), 1, 0, 0, false, true },
+    { "compressed", BYTES("\xc1\x02\x00\x01"), 1, 0, 0, false, false },
+    { "fragments around a ping", BYTES("\x01\x01\x61\x89\x00\x80\x01\x62"), 1, 1, 0, false, false },
+    { "pong", BYTES("\x8a\x02hi"), 0, 1, 0, false, false },
+    { "unfinished", BYTES("\x01\x01\x61"), 0, 0, 0, false, false },
+    { "half a head", BYTES("\x81"), 0, 0, 0, false, false },
+    { "close", BYTES("\x88\x02\x03\xe8"), 0, 0, 1000, false, false },
     { "close with a reason",
       BYTES("\x88\x05\x03\xe9"
             "bye"),
-      0, 0, 1001, false },
-    { "masked close", BYTES("\x88\x82\x01\x02\x03\x04\x02\xea"), 0, 0, 1000, false },
-    { "close without a code", BYTES("\x88\x00"), 0, 0, 1005, false },
-    { "reserved opcode", BYTES("\x83\x00"), 0, 0, 0, true },
-    { "reserved control", BYTES("\x8b\x00"), 0, 0, 0, true },
-    { "fragmented ping", BYTES("\x09\x00"), 0, 0, 0, true },
-    { "long ping", BYTES("\x89\x7e\x00\x80"), 0, 0, 0, true },
-    { "continuation of nothing", BYTES("\x80\x00"), 0, 0, 0, true },
-    { "text inside a text", BYTES("\x01\x00\x81\x00"), 0, 0, 0, true },
-    { "length longer than need be", BYTES("\x82\x7e\x00\x05"), 0, 0, 0, true },
+      0, 0, 1001, false, false },
+    { "masked close", BYTES("\x88\x82\x01\x02\x03\x04\x02\xea"), 0, 0, 1000, false, true },
+    { "close without a code", BYTES("\x88\x00"), 0, 0, 1005, false, false },
+    { "text after a close", BYTES("\x88\x00\x81\x00"), 0, 0, 1005, true, false },
+    { "pong after a close", BYTES("\x88\x02\x03\xe8\x8a\x00"), 0, 0, 1000, true, false },
+    { "not masked", BYTES("\x81\x02hi"), 0, 0, 0, true, true },
+    { "masked by a server", BYTES("\x81\x82\x01\x02\x03\x04\x69\x6b"), 0, 0, 0, true, false },
+    { "compressed ping", BYTES("\xc9\x00"), 0, 0, 0, true, false },
+    { "compressed continuation", BYTES("\x41\x01\x61\xc0\x00"), 0, 0, 0, true, false },
+    { "second reserved bit", BYTES("\xa1\x00"), 0, 0, 0, true, false },
+    { "third reserved bit", BYTES("\x92\x00"), 0, 0, 0, true, false },
+    { "reserved opcode", BYTES("\x83\x00"), 0, 0, 0, true, false },
+    { "reserved control", BYTES("\x8b\x00"), 0, 0, 0, true, false },
+    { "fragmented ping", BYTES("\x09\x00"), 0, 0, 0, true, false },
+    { "long ping", BYTES("\x89\x7e\x00\x80"), 0, 0, 0, true, false },
+    { "continuation of nothing", BYTES("\x80\x00"), 0, 0, 0, true, false },
+    { "text inside a text", BYTES("\x01\x00\x81\x00"), 0, 0, 0, true, false },
+    { "length longer than need be", BYTES("\x82\x7e\x00\x05"), 0, 0, 0, true, false },
     { "length of 63 bits and more", BYTES("\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff"), 0, 0, 0,
-      true },
-    { "nothing after what is broken", BYTES("\x83\x00\x81\x00"), 0, 0, 0, true },
+      true, false },
+    { "nothing after what is broken", BYTES("\x83\x00\x81\x00"), 0, 0, 0, true, false },
 };
 
 static void check(size_t i, const struct sl_ws *ws)
@@ -60,14 +68,46 @@ static void follows(void **state)
 {
     (void)state;
     for (size_t i = 0; i < SL_LEN(rows); i++) {
-        struct sl_ws whole = { 0 }, trickled = { 0 };
+        struct sl_ws whole = { .is_from_client = rows[i].client }, trickled = whole;
+        size_t n = sl_ws_follow(&whole, rows[i].bytes);
 
-        sl_ws_follow(&whole, rows[i].bytes);
         check(i, &whole);
-        for (size_t at = 0; at < rows[i].bytes.n; at++)
-            sl_ws_follow(&trickled, sl_str_make(rows[i].bytes.p + at, 1));
+        assert_int_equal(n < rows[i].bytes.n, rows[i].broken);
+        for (n = 0; n < rows[i].bytes.n; n++)
+            if (sl_ws_follow(&trickled, sl_str_make(rows[i].bytes.p + n, 1)) == 0)
+                break;
         check(i, &trickled);
+        assert_int_equal(n < rows[i].bytes.n, rows[i].broken);
     }
+}
+
+/* Whole frames in front of what is none, and of a head nothing that was not yet sound. */
+static void says_how_much_may_pass(void **state)
+{
+    static const struct {
+        struct sl_str first, then;
+        size_t n, n_then;
+    } cuts[] = {
+        { BYTES("SSH-2.0-x\r\n"), BYTES("more"), 0, 0 },
+        { BYTES("\x81\x02hi\x89\x00\x81\x82"), BYTES("\x81\x00"), 6, 0 },
+        { BYTES("\x88\x02\x03\xe8SSH"), BYTES("\x81\x00"), 4, 0 },
+        { BYTES("\x82\x7e\x01"), BYTES("\x00"), 3, 1 },
+        { BYTES("\x82\x7e\x00"), BYTES("\x05"), 3, 0 },
+        { BYTES("\x82\x05hel"), BYTES("loSSH"), 5, 2 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(cuts); i++) {
+        struct sl_ws ws = { 0 };
+
+        assert_int_equal(sl_ws_follow(&ws, cuts[i].first), cuts[i].n);
+        assert_int_equal(sl_ws_follow(&ws, cuts[i].then), cuts[i].n_then);
+    }
+}
+
+static void follow(struct sl_ws *ws, const char *p, size_t n)
+{
+    assert_int_equal(sl_ws_follow(ws, sl_str_make(p, n)), n);
 }
 
 static void long_frames(void **state)
@@ -78,12 +118,12 @@ static void long_frames(void **state)
 
     (void)state;
     for (unsigned i = 1; i <= 100; i++) {
-        sl_ws_follow(&ws, sl_str_make(head16, 4));
-        sl_ws_follow(&ws, sl_str_make(payload, 0x4000));
-        sl_ws_follow(&ws, sl_str_make(head64, 10));
-        sl_ws_follow(&ws, sl_str_make(payload, 65535));
+        follow(&ws, head16, 4);
+        follow(&ws, payload, 0x4000);
+        follow(&ws, head64, 10);
+        follow(&ws, payload, 65535);
         assert_int_equal(ws.n_messages, 2 * i - 1);
-        sl_ws_follow(&ws, sl_str_make(payload, 1));
+        follow(&ws, payload, 1);
         assert_int_equal(ws.n_messages, 2 * i);
     }
     assert_false(ws.is_broken);
@@ -167,9 +207,8 @@ static void handshakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(follows),
-        cmocka_unit_test(long_frames),
-        cmocka_unit_test(offers),
+        cmocka_unit_test(follows),     cmocka_unit_test(says_how_much_may_pass),
+        cmocka_unit_test(long_frames), cmocka_unit_test(offers),
         cmocka_unit_test(handshakes),
     };
 
