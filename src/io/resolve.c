@@ -292,13 +292,18 @@ static void init_ares_once(void)
     (void)ares_library_init(ARES_LIB_INIT_ALL);
 }
 
+/* A name is asked for as it was judged: search lists and host aliases would lead to another.  Old
+ * versions of c-ares keep to ARES_FLAG_NOSEARCH nowhere but in ares_search, so the list is empty.
+ */
 static int open_channel(struct sl_resolver *r, const struct sl_resolver_conf *conf)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     char files_then_dns[] = "fb";
     struct ares_options o = {
+        .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
         .timeout = (int)(conf->timeout_ms != 0 ? conf->timeout_ms : TIMEOUT_MS),
         .tries = TRIES,
+        .ndomains = 0,
         .lookups = files_then_dns,
         .sock_state_cb = on_sock_state,
         .sock_state_cb_data = r,
@@ -306,8 +311,8 @@ static int open_channel(struct sl_resolver *r, const struct sl_resolver_conf *co
 
     pthread_once(&once, init_ares_once);
     return ares_init_options(&r->ares, &o,
-                             ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
-                                 ARES_OPT_SOCK_STATE_CB);
+                             ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+                                 ARES_OPT_DOMAINS | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
 }
 
 struct sl_resolver *sl_resolver_new(struct sl_loop *loop, const struct sl_resolver_conf *conf)

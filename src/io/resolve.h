@@ -1,8 +1,7 @@
 /* resolve.h -- names to addresses: c-ares with a small cache that honours TTLs.
  *
- * One resolver a loop.  /etc/hosts and the search order of /etc/resolv.conf are honoured; identical
- * look-ups in flight are made once.
- * Thread: the loop's.
+ * One resolver a loop.  /etc/hosts is honoured, the search list of /etc/resolv.conf is not;
+ * identical look-ups in flight are made once. Thread: the loop's.
  */
 #ifndef SL_IO_RESOLVE_H
 #define SL_IO_RESOLVE_H

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -256,6 +257,20 @@ static void names_and_their_addresses(void **state)
     }
 }
 
+static void names_are_not_completed(void **state)
+{
+    struct fixture f;
+    struct result res;
+
+    (void)state;
+    assert_int_equal(setenv("LOCALDOMAIN", "test", 1), 0);
+    open_fixture(&f, sl_loop_new(), &usual);
+    assert_int_equal(unsetenv("LOCALDOMAIN"), 0);
+    resolve(&f, "four", &res);
+    assert_int_equal(res.err, SL_NO_NAME);
+    close_fixture(&f);
+}
+
 static void malformed_names_are_not_asked_for(void **state)
 {
     static const char nul[] = "both.test\0.evil";
@@ -446,6 +461,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_and_their_addresses),
+        cmocka_unit_test(names_are_not_completed),
         cmocka_unit_test(malformed_names_are_not_asked_for),
         cmocka_unit_test(silence_times_out),
         cmocka_unit_test(answers_are_kept_for_their_ttl),
