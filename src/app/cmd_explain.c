@@ -145,8 +145,8 @@ static void learn_request(struct explain *e)
                                 .host = e->uri.authority.host,
                                 .port = e->facts.port,
                                 .target = e->uri.target,
-                                .major = 1,
-                                .minor = 1,
+                                .major = is_secure(e) ? 2 : 1,
+                                .minor = is_secure(e) ? 0 : 1,
                                 .keep_alive = true };
     add_headers(e);
     e->facts.scheme = e->uri.scheme;
@@ -235,8 +235,10 @@ static bool ask(struct explain *e, const struct sl_rule *rule, uint32_t phases)
     }
     if ((phases & 1u << SL_PHASE_REQUEST) != 0)
         q.head = &e->head;
-    if (is_secure(e) && q.head != NULL)
+    if (is_secure(e) && q.head != NULL) {
         q.tls_version = "TLSv1.3";
+        q.alpn = SL_STR("h2");
+    }
     sl_ruling_fini(&e->ruling);
     e->ruling = (struct sl_ruling){ 0 };
     (void)sl_gate_ask_start(

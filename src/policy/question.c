@@ -99,7 +99,7 @@ void sl_question_write(struct sl_question *q, struct sl_arena *a)
         add_cstr(&b, ",\"tls\":{\"sni\":");
         add_string_or_null(&b, q->facts->sni);
         add_cstr(&b, ",\"alpn\":");
-        add_string_or_null(&b, q->facts->alpn);
+        add_string_or_null(&b, q->alpn);
         sl_buf_addf(&b, ",\"version\":\"%s\"}", q->tls_version);
     } else {
         add_cstr(&b, ",\"tls\":null");
@@ -177,6 +177,7 @@ struct sl_question *sl_question_copy(const struct sl_question *q, struct sl_aren
     to->id = sl_arena_str(a, sl_str_of(q->id)).p;
     to->facts = copy_facts(q->facts, a);
     to->connect_host = sl_arena_str(a, q->connect_host);
+    to->alpn = sl_arena_str(a, q->alpn);
     to->head = copy_head(q->head, a);
     to->text = sl_arena_str(a, q->text);
     return to;

@@ -16,13 +16,13 @@ enum sl_phase { SL_PHASE_CONNECT, SL_PHASE_REQUEST };
 
 struct sl_question {
     enum sl_phase phase;
-    const char *id; /**< of the exchange */
-    const struct sl_facts
-        *facts; /**< client, user, host, port, scheme, sni, alpn, method, fields... */
+    const char *id;               /**< of the exchange */
+    const struct sl_facts *facts; /**< client, user, host, port, scheme, sni, method, fields... */
     struct sl_str
         connect_host; /**< target of the CONNECT the request came through, empty for none */
     uint16_t connect_port;
     const char *tls_version;    /**< towards the client, NULL outside TLS */
+    struct sl_str alpn;         /**< agreed on with the client, empty for none */
     const struct sl_head *head; /**< the request as it will be sent; NULL in phase connect */
     struct sl_str text; /**< written by sl_question_write: the document without id and client */
 };

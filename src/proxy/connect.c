@@ -459,6 +459,7 @@ static void serve_inside(struct sl_conn *c, const struct sl_intercept_result *r)
 {
     c->client.tls_version = r->tls_version;
     c->client.sni = c->facts.sni;
+    c->client.alpn_offered = c->facts.alpn;
     if (c->facts.alpn.n != 0)
         c->client.alpn = r->http2 ? SL_STR("h2") : SL_STR("http/1.1");
     c->client.leaf = r->leaf != NULL ? r->leaf : "none";

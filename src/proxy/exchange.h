@@ -26,10 +26,12 @@ struct sl_client {
     struct sl_str user;         /**< empty: none */
     struct sl_str connect_host; /**< target of the CONNECT; empty outside a tunnel */
     uint16_t connect_port;
-    struct sl_str sni, alpn; /**< of the intercepted TLS */
-    const char *tls_version; /**< of the intercepted TLS, NULL for none */
-    const char *leaf;        /**< "hit" "forged" "none": of the connection's first exchange */
-    bool is_pinned;          /**< NTLM or Negotiate was seen: connections upstream are its own */
+    struct sl_str sni;          /**< of the intercepted TLS, as are the next three */
+    struct sl_str alpn_offered; /**< "h2,http/1.1" */
+    struct sl_str alpn;         /**< agreed on */
+    const char *tls_version;    /**< NULL: no TLS */
+    const char *leaf;           /**< "hit" "forged" "none": of the connection's first exchange */
+    bool is_pinned;             /**< NTLM or Negotiate was seen: connections upstream are its own */
     const struct sl_ruling *connect_ruling; /**< of checks with phase connect on the CONNECT: what
                                                they deny, every exchange is; NULL: not asked */
 };

@@ -125,7 +125,7 @@ void sl_forward_facts(const struct sl_client *client, const struct sl_head *head
                           .port = head->port,
                           .scheme = scheme_of(head),
                           .sni = client->sni,
-                          .alpn = client->alpn,
+                          .alpn = client->alpn_offered,
                           .method = head->method,
                           .fields = &head->fields };
 

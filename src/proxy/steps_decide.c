@@ -76,6 +76,7 @@ static void ask(struct sl_exchange *x)
                                         .connect_host = x->client->connect_host,
                                         .connect_port = x->client->connect_port,
                                         .tls_version = x->client->tls_version,
+                                        .alpn = x->client->alpn,
                                         .head = &x->forward };
     conf = (struct sl_gate_ask_conf){ .gate = x->env->gate,
                                       .rule = x->decision.rule,

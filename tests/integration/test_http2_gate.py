@@ -65,7 +65,7 @@ def test_the_question_says_what_it_is(sluice, check, origin_of, h2, host):
 def test_a_client_that_offers_both_speaks_h2_in_the_question(sluice, check, origin_of, h2, host):
     h2(sluice(check.config()), host, origin_of().port).get("/")
     question = check.wait_questions(1)[0]
-    assert "h2" in question["tls"]["alpn"].split(",") and question["request"]["http"] == "2"
+    assert question["tls"]["alpn"] == "h2" and question["request"]["http"] == "2"
 
 
 def test_what_is_asked_is_what_is_sent(sluice, check, origin_of, h2, host):
@@ -222,6 +222,22 @@ def test_a_rule_by_alpn(sluice, origin_of, h2, tunnel, host):
     port = origin_of().port
     assert h2(proxy, host, port).get("/").status == 403
     assert tunnel(proxy, host, port).get("/").status == 200
+
+
+@pytest.mark.parametrize("when, explained", [("alpn http/1.1", "deny"), ("alpn x-bad", "allow")])
+def test_a_rule_by_alpn_goes_by_what_is_offered(sluice, cli, origin, h2, host, when, explained):
+    """At the ClientHello, at the request, and in `explain`, which offers what browsers do."""
+    proxy = sluice({"rules": [{"when": when, "do": "deny"}]})
+    client = h2(proxy, host, origin.port, offered=("h2", "http/1.1", "x-bad"))
+    assert client.get("/").status == 403
+    assert f"verdict: {explained}" in cli("explain", f"https://{host}/", "-c", proxy.file).stdout
+
+
+def test_a_rule_by_alpn_asks_its_check(sluice, check, origin, h2, host):
+    check.answer = lambda q: deny()
+    proxy = sluice({**check.config(), "rules": [{"when": "alpn http/1.1", "do": ["check policy"]}]})
+    assert h2(proxy, host, origin.port).get("/").status == 403
+    assert check.questions[0]["tls"]["alpn"] == "h2"
 
 
 # -- waiting, failing ----------------------------------------------------------------------------
