@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "io/loop.h"
 
@@ -77,6 +78,19 @@ static inline size_t sl_stream_pending(const struct sl_stream *s)
 static inline void sl_stream_want(struct sl_stream *s, unsigned events)
 {
     s->ops->want(s, events);
+}
+
+/** Reads at most @a cap bytes onto the end of @a out. */
+static inline SL_MUST_USE enum sl_err sl_stream_read_more(struct sl_stream *s, struct sl_buf *out,
+                                                          size_t cap)
+{
+    char *room = sl_buf_reserve(out, cap);
+    size_t n = 0;
+    enum sl_err err = sl_stream_read(s, room, cap, &n);
+
+    if (err == SL_OK)
+        sl_buf_commit(out, n);
+    return err;
 }
 
 /** Sets who hears of readiness. */

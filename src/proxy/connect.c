@@ -7,10 +7,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/http_stream.h"
+#include "http/uri.h"
 #include "io/stream.h"
 #include "proxy/account.h"
 #include "proxy/conn_internal.h"
 #include "proxy/snapshot.h"
+#include "proxy/sni.h"
+
+/* A fatal alert in a record of its own (RFC 8446 sections 5.1, 6). */
+#define ALERT_UNRECOGNIZED_NAME "\x15\x03\x01\x00\x02\x02\x70"
 
 static sl_gate_fn on_connect_ruling;
 static sl_gate_fn on_opaque_ruling;
@@ -55,15 +60,22 @@ static void account(struct sl_conn *c, const struct outcome *o)
     c->id[0] = '\0';
 }
 
-/* A handed-over tunnel was allowed either by a rule that says tunnel, or as something opaque. */
+/* A handed-over tunnel was allowed either by a rule that says tunnel, or as something opaque, until
+ * it turned out to be for another name. */
+static const char *verdict_of_tunnel(enum sl_action action)
+{
+    if (action == SL_ACTION_TUNNEL)
+        return "tunnel";
+    return action == SL_ACTION_DENY ? "deny" : "allow";
+}
+
 static void account_tunnel(struct sl_conn *c, const struct sl_relay_result *moved)
 {
-    account(c,
-            &(struct outcome){ .verdict = c->ruling.action == SL_ACTION_TUNNEL ? "tunnel" : "allow",
-                               .status = 200,
-                               .bytes_in = moved->bytes_in,
-                               .bytes_out = moved->bytes_out,
-                               .opaque = true });
+    account(c, &(struct outcome){ .verdict = verdict_of_tunnel(c->ruling.action),
+                                  .status = 200,
+                                  .bytes_in = moved->bytes_in,
+                                  .bytes_out = moved->bytes_out,
+                                  .opaque = true });
 }
 
 void sl_conn_account_cut(struct sl_conn *c)
@@ -138,12 +150,19 @@ static void start_intercept(struct sl_conn *c, struct sl_stream *stream)
     sl_conn_go(c, ST_INTERCEPT);
 }
 
-/* What passes by a rule that says tunnel may be anything; by its name alone, anything but a
- * request.
- */
+static enum sl_err on_first(void *arg, struct sl_str first)
+{
+    struct sl_conn *c = arg;
+
+    return sl_sni_look(first, c->client.connect_host, &c->arena, &c->fault);
+}
+
+/* What passes by a rule that says tunnel may be anything but TLS for another name, which the rule
+ * has not seen yet if it decided at the CONNECT; by its name alone, anything but a request. */
 static void start_relay(struct sl_conn *c, struct sl_stream *client)
 {
     bool is_tunnel = c->ruling.action == SL_ACTION_TUNNEL;
+    bool is_named = c->plan == PLAN_TUNNEL && !sl_host_is_ip(c->client.connect_host);
 
     c->relay = sl_relay_start(
         &(struct sl_relay_conf){ .loop = c->env->loop,
@@ -151,7 +170,9 @@ static void start_relay(struct sl_conn *c, struct sl_stream *client)
                                  .upstream = c->upstream,
                                  .preface = sl_buf_str(&c->preface),
                                  .idle_timeout_ms = c->env->conf->limits.idle_timeout_ms,
-                                 .line = is_tunnel ? NULL : &c->line },
+                                 .line = is_tunnel ? NULL : &c->line,
+                                 .first = is_named ? on_first : NULL,
+                                 .refusal = SL_STR(ALERT_UNRECOGNIZED_NAME) },
         on_relayed, c);
     c->upstream = NULL;
     sl_buf_fini(&c->preface);
@@ -283,6 +304,8 @@ static void on_relayed(void *arg, const struct sl_relay_result *result)
     struct sl_conn *c = arg;
 
     c->relay = NULL;
+    if (c->fault.err != SL_OK)
+        set_ruling(c, &(struct sl_ruling){ .action = SL_ACTION_DENY });
     c->fault.err = result->err;
     account_tunnel(c, result);
     sl_conn_go(c, ST_ENDED);

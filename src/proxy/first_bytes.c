@@ -3,7 +3,10 @@
 
 #include "http/chars.h"
 
+#define RECORD_HEADER ((size_t)5)
 #define TYPE_CHANGE_CIPHER_SPEC 20
+#define TYPE_ALERT 21
+#define TYPE_HANDSHAKE 22
 #define TYPE_HEARTBEAT 24
 #define TYPE_CLIENT_HELLO 1
 /* Of a hello in the form of SSL 2.0: where its type stands, and its shortest length. */
@@ -159,4 +162,28 @@ enum sl_first_bytes sl_first_bytes(struct sl_str in)
         return SL_FIRST_TLS;
     is = old_hello(in);
     return is == SL_FIRST_OPAQUE ? method_or_opaque(in) : is;
+}
+
+/* Of a record whose version says nothing.  Other protocols begin with these types too; their
+ * lengths, or what follows, are others. */
+static bool may_lead_to_hello(struct sl_str in)
+{
+    unsigned len = (unsigned)(uint8_t)in.p[3] << 8 | (uint8_t)in.p[4];
+
+    if (in.p[0] == TYPE_HANDSHAKE)
+        return in.p[RECORD_HEADER] == TYPE_CLIENT_HELLO;
+    return (in.p[0] == TYPE_ALERT && len == 2) || (in.p[0] == TYPE_CHANGE_CIPHER_SPEC && len == 1);
+}
+
+enum sl_first_bytes sl_first_hello(struct sl_str in)
+{
+    if (in.n == 0)
+        return SL_FIRST_UNKNOWN;
+    if (!begins_record(in.p[0]))
+        return SL_FIRST_OPAQUE;
+    if (in.n >= 2 && in.p[1] == 3)
+        return SL_FIRST_TLS;
+    if (in.n <= RECORD_HEADER)
+        return SL_FIRST_UNKNOWN;
+    return may_lead_to_hello(in) ? SL_FIRST_TLS : SL_FIRST_OPAQUE;
 }

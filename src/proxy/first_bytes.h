@@ -20,6 +20,10 @@ enum sl_first_bytes {
 
 enum sl_first_bytes sl_first_bytes(struct sl_str in);
 
+/** Of a tunnel where anything may pass: TLS is what some server may read a ClientHello from, in
+ * records of its time or with other records in front; all else is opaque, and told at once. */
+enum sl_first_bytes sl_first_hello(struct sl_str in);
+
 /** Where in its first line a client is whose bytes were opaque; zero at their begin. */
 struct sl_request_line {
     uint8_t state;

@@ -5,6 +5,7 @@
 #include "http/uri.h"
 #include "http/websocket.h"
 #include "proxy/exchange.h"
+#include "proxy/sni.h"
 
 #define VIA_NAME "sluice"
 
@@ -40,9 +41,8 @@ enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_
         return sl_fault_set(fault, SL_NOT_IMPLEMENTED, "CONNECT inside a tunnel");
     if (client->connect_host.n == 0)
         return SL_OK;
-    if (client->sni.n != 0 && !sl_str_eq(client->sni, client->connect_host))
-        return sl_fault_set(fault, SL_MISDIRECTED, "SNI %.*s, CONNECT %.*s", SL_FMT(client->sni),
-                            SL_FMT(client->connect_host));
+    if (sl_sni_check(client->sni, client->connect_host, fault) != SL_OK)
+        return fault->err;
     if (!sl_str_eq(request->scheme, scheme))
         return sl_fault_set(fault, SL_MISDIRECTED, "%.*s inside %.*s", SL_FMT(request->scheme),
                             SL_FMT(scheme));

@@ -7,12 +7,12 @@
 
 #include "base/mem.h"
 #include "http/h2_server.h"
-#include "http/uri.h"
 #include "io/loop.h"
 #include "io/stream.h"
 #include "policy/gate.h"
 #include "proxy/first_bytes.h"
 #include "proxy/snapshot.h"
+#include "proxy/sni.h"
 #include "tls/hello.h"
 #include "tls/leaf_cache.h"
 #include "tls/tls_stream.h"
@@ -170,30 +170,22 @@ static void get_leaf(struct sl_intercept *op)
                                 leaf_host(op), on_leaf, op);
 }
 
-static enum sl_err learn_sni(struct sl_intercept *op, struct sl_fault *fault)
+static void learn_hello(struct sl_intercept *op)
 {
     struct sl_facts *f = op->conf.facts;
-    struct sl_str sni = { 0 };
 
-    if (op->hello.sni.n != 0 && sl_host_canonical(op->hello.sni, op->conf.arena, &sni) != SL_OK)
-        return sl_fault_set(fault, SL_TLS_PROTOCOL, "malformed SNI");
-    f->sni = sni;
+    f->sni = op->hello.sni;
     f->alpn = op->hello.alpn;
     sl_facts_learn(f, SL_FACT_SNI);
     sl_facts_learn(f, SL_FACT_ALPN);
-    return SL_OK;
 }
 
 static void on_hello(struct sl_intercept *op)
 {
-    struct sl_fault fault = { 0 };
     struct sl_decision d;
 
     sl_timer_stop(&op->hurry);
-    if (learn_sni(op, &fault) != SL_OK) {
-        fail(op, &fault);
-        return;
-    }
+    learn_hello(op);
     /* One name per exchange: an SNI that is not the CONNECT host is a way round the check.  It is
      * opened whatever the rules say, and every request inside gets its 421. */
     if (!sl_str_eq(leaf_host(op), op->conf.facts->host)) {
@@ -207,21 +199,11 @@ static void on_hello(struct sl_intercept *op)
         get_leaf(op);
 }
 
-static enum sl_err read_more(struct sl_intercept *op)
-{
-    char *room = sl_buf_reserve(op->conf.preface, PEEK_ROUND);
-    size_t n = 0;
-    enum sl_err err = sl_stream_read(op->stream, room, PEEK_ROUND, &n);
-
-    if (err == SL_OK)
-        sl_buf_commit(op->conf.preface, n);
-    return err;
-}
-
 /* Looks at what is there; SL_AGAIN when more is needed, else the end was reported or begun. */
 static enum sl_err look(struct sl_intercept *op)
 {
     struct sl_str in = sl_buf_str(op->conf.preface);
+    struct sl_fault fault = { 0 };
     enum sl_err err = in.n == 0 ? SL_AGAIN : look_for_http2(op, in);
 
     if (err == SL_OK || err == SL_AGAIN)
@@ -238,20 +220,20 @@ static enum sl_err look(struct sl_intercept *op)
     case SL_FIRST_TLS:
         break;
     }
-    err = sl_hello_parse(in, op->conf.arena, &op->hello);
+    err = sl_sni_parse(in, op->conf.arena, &op->hello, &fault);
     if (err == SL_AGAIN)
         return SL_AGAIN;
     if (err == SL_OK)
         on_hello(op);
     else
-        fail(op, &(struct sl_fault){ .err = SL_TLS_PROTOCOL, .text = "malformed ClientHello" });
+        fail(op, &fault);
     return SL_OK;
 }
 
 static void peek(struct sl_intercept *op)
 {
     while (look(op) == SL_AGAIN) {
-        enum sl_err err = read_more(op);
+        enum sl_err err = sl_stream_read_more(op->stream, op->conf.preface, PEEK_ROUND);
 
         if (err == SL_OK)
             continue;

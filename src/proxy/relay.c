@@ -1,5 +1,6 @@
 /* relay.c -- two directions, each FLOWING -> FINISHING (source ended, end not yet passed on) ->
- * ENDED, or from the client REFUSED: what was read must not go on.
+ * ENDED, or from the client REFUSED: what was read must not go on.  The client's may begin as HELD:
+ * what is read is kept in the preface.
  *
  * A direction holds a chunk only while bytes are under way.
  */
@@ -11,9 +12,10 @@
 #include "io/stream.h"
 #include "proxy/first_bytes.h"
 
+#define HELD_ROUND ((size_t)4096)
 #define ROUND_CHUNKS 16 /* chunks a direction moves before others get their turn */
 
-enum flow { FLOWING, FINISHING, ENDED, REFUSED };
+enum flow { HELD, FLOWING, FINISHING, ENDED, REFUSED };
 
 struct direction {
     struct sl_stream *from, *to;
@@ -33,6 +35,8 @@ struct sl_relay {
     struct sl_timer idle;
     struct sl_task step;
     struct sl_buf preface;
+    sl_relay_first_fn *first;
+    struct sl_str refusal;
     sl_relay_fn *done;
     void *arg;
 };
@@ -52,17 +56,20 @@ struct sl_relay *sl_relay_start(const struct sl_relay_conf *conf, sl_relay_fn *d
 {
     struct sl_relay *r = sl_zalloc(sizeof(*r));
 
-    *r = (struct sl_relay){
-        .loop = conf->loop,
-        .client = conf->client,
-        .upstream = conf->upstream,
-        .out = { .from = conf->client, .to = conf->upstream, .line = conf->line },
-        .back = { .from = conf->upstream, .to = conf->client },
-        .idle_timeout_ms = conf->idle_timeout_ms,
-        .last_ms = sl_loop_now_ms(conf->loop),
-        .done = done,
-        .arg = arg
-    };
+    *r = (struct sl_relay){ .loop = conf->loop,
+                            .client = conf->client,
+                            .upstream = conf->upstream,
+                            .out = { .from = conf->client,
+                                     .to = conf->upstream,
+                                     .line = conf->line,
+                                     .flow = conf->first != NULL ? HELD : FLOWING },
+                            .back = { .from = conf->upstream, .to = conf->client, .flow = FLOWING },
+                            .idle_timeout_ms = conf->idle_timeout_ms,
+                            .last_ms = sl_loop_now_ms(conf->loop),
+                            .first = conf->first,
+                            .refusal = conf->refusal,
+                            .done = done,
+                            .arg = arg };
     sl_buf_add_str(&r->preface, conf->preface);
     look(&r->out, conf->preface);
     r->step = (struct sl_task){ .fn = on_step, .arg = r };
@@ -167,6 +174,52 @@ static enum sl_err move(struct direction *d)
     return SL_OK;
 }
 
+static enum sl_err read_more(struct sl_relay *r)
+{
+    size_t before = r->preface.len;
+    enum sl_err err = sl_stream_read_more(r->client, &r->preface, HELD_ROUND);
+
+    look(&r->out, sl_str_skip(sl_buf_str(&r->preface), before));
+    return err;
+}
+
+/* As much as is taken at once: the close says it too. */
+static void say_refusal(struct sl_relay *r)
+{
+    struct sl_str s = r->back.n_bytes + r->back.len == 0 ? r->refusal : SL_STR("");
+    size_t n = 0;
+
+    while (s.n != 0 && sl_stream_write(r->client, s.p, s.n, &n) == SL_OK)
+        s = sl_str_skip(s, n);
+}
+
+static enum sl_err ask_first(struct sl_relay *r)
+{
+    enum sl_err err = r->first(r->arg, sl_buf_str(&r->preface));
+
+    if (err == SL_OK)
+        r->out.flow = FLOWING;
+    else if (err != SL_AGAIN)
+        say_refusal(r);
+    return err;
+}
+
+/* An end tells too: what has come is all, and no server makes sense of half a beginning. */
+static enum sl_err hold(struct sl_relay *r)
+{
+    while (r->out.flow == HELD) {
+        enum sl_err err = ask_first(r);
+
+        if (err == SL_AGAIN)
+            err = read_more(r);
+        if (err == SL_EOF)
+            r->out.flow = FINISHING;
+        else if (err != SL_OK)
+            return err;
+    }
+    return SL_OK;
+}
+
 static enum sl_err send_preface(struct sl_relay *r)
 {
     if (r->out.flow == REFUSED)
@@ -187,11 +240,13 @@ static enum sl_err send_preface(struct sl_relay *r)
 /* Interest follows from where each direction stands. */
 static void set_interest(struct sl_relay *r)
 {
-    bool out_blocked = r->out.len != 0 || r->out.flow == FINISHING || r->preface.len != 0;
+    bool is_held = r->out.flow == HELD;
+    bool out_blocked =
+        r->out.len != 0 || r->out.flow == FINISHING || (r->preface.len != 0 && !is_held);
     bool back_blocked = r->back.len != 0 || r->back.flow == FINISHING;
     unsigned client = 0, upstream = 0;
 
-    if (r->out.flow == FLOWING && !out_blocked)
+    if (is_held || (r->out.flow == FLOWING && !out_blocked))
         client |= SL_READABLE;
     if (r->back.flow == FLOWING && !back_blocked)
         upstream |= SL_READABLE;
@@ -203,18 +258,25 @@ static void set_interest(struct sl_relay *r)
     sl_stream_want(r->upstream, upstream);
 }
 
+static bool is_final(enum sl_err err)
+{
+    return err != SL_OK && err != SL_AGAIN;
+}
+
 static void run(struct sl_relay *r)
 {
     uint64_t before = r->out.n_bytes + r->back.n_bytes;
-    enum sl_err out = send_preface(r), back = move(&r->back);
+    enum sl_err out = hold(r), back = is_final(out) ? out : move(&r->back);
 
     if (out == SL_OK)
+        out = send_preface(r);
+    if (out == SL_OK)
         out = move(&r->out);
-    if (out != SL_OK && out != SL_AGAIN) {
+    if (is_final(out)) {
         finish(r, out);
         return;
     }
-    if (back != SL_OK && back != SL_AGAIN) {
+    if (is_final(back)) {
         finish(r, back);
         return;
     }

@@ -1,7 +1,8 @@
 /* relay.h -- bytes from one stream to another and back, unopened: tunnels and opaque protocols.
  *
  * Half-closes are passed on; once one direction has ended the other may go on, but for no longer
- * than the idle time-out without a byte. Thread: the loop's.
+ * than the idle time-out without a byte.  What the client begins with can be held back until it is
+ * known what it is; what the other side says goes on meanwhile. Thread: the loop's.
  */
 #ifndef SL_PROXY_RELAY_H
 #define SL_PROXY_RELAY_H
@@ -16,6 +17,10 @@ struct sl_request_line;
 struct sl_relay;
 struct sl_stream;
 
+/** Told the client's first bytes, as many as have come, until it knows: SL_OK lets them go on,
+ * SL_AGAIN waits for more, anything else ends the relay with that. */
+typedef enum sl_err sl_relay_first_fn(void *arg, struct sl_str first);
+
 struct sl_relay_conf {
     struct sl_loop *loop;
     struct sl_stream *client;   /**< taken over */
@@ -25,6 +30,9 @@ struct sl_relay_conf {
     struct sl_request_line *line; /**< ends the relay with SL_BAD_REQUEST when the client's first
                                      line turns out to be one; borrowed until the end; NULL: not
                                      looked at */
+    sl_relay_first_fn *first;     /**< with the argument of done; NULL: anything may go on */
+    struct sl_str refusal; /**< what a client hears whose first bytes do not go on, unless the other
+                              side has spoken; static */
 };
 
 struct sl_relay_result {

@@ -1,5 +1,6 @@
 """Ways past the verdict that were open once, or that look as if they might be."""
 import json
+import socket
 
 import pytest
 
@@ -85,6 +86,83 @@ def test_an_ssl2_hello_is_refused(sluice, origin, connect, host, head):
     assert client.is_closed()
     assert origin.n_connections == 0
     assert proxy.log(host=host)["error"] == "tls_protocol"
+
+
+UNRECOGNIZED_NAME = b"\x15\x03\x01\x00\x02\x02\x70"
+
+
+@pytest.fixture
+def by_rule(sluice, servers, connect, host):
+    """by_rule(greeting) -> a client in a tunnel by rule, its proxy, what its origin has seen."""
+    def make(greeting=b"", name=host):
+        seen = []
+
+        def serve(connection):
+            connection.send(greeting)
+            while data := connection.reader.some():
+                seen.append(data)
+
+        raw = servers(Origin(serve=serve))
+        proxy = sluice({"rules": [{"when": f"port {raw.port}", "do": "tunnel"}]})
+        client = connect(proxy)
+        assert client.connect(name, raw.port).status == 200
+        assert client.reader.exactly(len(greeting)) == greeting
+        return client, proxy, seen
+
+    return make
+
+
+def hello_for(sni, pki):
+    context = pki.trusting()
+    context.check_hostname = sni is not None
+    return WireTls(context, sni).hello()
+
+
+@pytest.mark.parametrize("greeting", [b"", b"220 ready\r\n"])
+def test_a_tunnel_by_rule_is_not_for_another_sni(by_rule, pki, host, greeting):
+    client, proxy, seen = by_rule(greeting)
+    hello = hello_for(f"evil-{host}", pki)
+    client.send(hello[:20])
+    client.send(hello[20:])
+    assert greeting or client.reader.exactly(7) == UNRECOGNIZED_NAME
+    assert client.is_closed() and seen == []
+    line = proxy.log(host=host)
+    assert (line["verdict"], line["decided_by"], line["error"]) == ("deny", "proxy", "misdirected")
+    assert line["opaque"] and line["bytes_out"] == len(greeting)
+
+
+@pytest.mark.parametrize("before, version", [
+    (b"\x15\x03\x01\x00\x02\x01\x5a", b"\x03\x01"), (b"\x14\x7f\x03\x00\x01\x01", b"\x03\x01"),
+    (b"", b"\x7f\x01")])
+def test_a_hello_that_only_some_servers_take_is_no_way_round_that(by_rule, pki, host, before,
+                                                                 version):
+    client, proxy, seen = by_rule()
+    hello = hello_for(f"evil-{host}", pki)
+    client.send(before + hello[:1] + version + hello[3:])
+    assert client.reader.exactly(7) == UNRECOGNIZED_NAME and client.is_closed()
+    assert seen == []
+    assert proxy.log(host=host)["error"] == "tls_protocol"
+
+
+@pytest.mark.parametrize("greeting", [b"", b"220 ready\r\n"])
+@pytest.mark.parametrize("first", ["host", None, b"G", b"EHLO x\r\n", b"\x16\x00\xf2\x05\x04name",
+                                   b"\x15\x00\xf2\x05\x04name", b"\x16"])
+def test_all_else_passes_a_tunnel_by_rule(by_rule, pki, host, first, greeting):
+    client, proxy, seen = by_rule(greeting)
+    data = first if isinstance(first, bytes) else hello_for(first and host, pki)
+    client.send(data)
+    if data == b"\x16":  # as long as it may become a ClientHello, it waits
+        client.sock.shutdown(socket.SHUT_WR)
+    waiting.until(lambda: b"".join(seen) == data, "what the client said")
+    client.sock.close()
+    assert proxy.log(host=host)["verdict"] == "tunnel"
+
+
+def test_a_tunnel_by_rule_to_an_address_may_have_any_sni(by_rule, pki, host):
+    client, _, seen = by_rule(name="127.0.0.1")
+    hello = hello_for(host, pki)
+    client.send(hello)
+    waiting.until(lambda: b"".join(seen) == hello, "the ClientHello")
 
 
 def test_a_reload_reaches_a_connection_before_its_first_request(sluice, surroundings, origin,

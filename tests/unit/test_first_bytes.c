@@ -126,11 +126,39 @@ static void test_request_line(void **state)
     }
 }
 
+static void test_first_hello(void **state)
+{
+    static const struct {
+        struct sl_str in;
+        enum sl_first_bytes want;
+    } rows[] = {
+        { LIT(""), SL_FIRST_UNKNOWN },
+        { LIT("\x16"), SL_FIRST_UNKNOWN },
+        { LIT("\x16\x03"), SL_FIRST_TLS },
+        { LIT("\x17\x03"), SL_FIRST_TLS },
+        { LIT("\x16\x7f\x01\x02\x00"), SL_FIRST_UNKNOWN },
+        { LIT("\x16\x7f\x01\x02\x00\x01"), SL_FIRST_TLS },
+        { LIT("\x16\x00\xf2\x05\x09l"), SL_FIRST_OPAQUE },
+        { LIT("\x15\x04\x01\x00\x02\x01"), SL_FIRST_TLS },
+        { LIT("\x15\x00\xf2\x05\x09l"), SL_FIRST_OPAQUE },
+        { LIT("\x14\x04\x01\x00\x01\x01"), SL_FIRST_TLS },
+        { LIT("\x18\x00\x00\x00\x01\x01"), SL_FIRST_OPAQUE },
+        { LIT("G"), SL_FIRST_OPAQUE },
+        { LIT("\x80"), SL_FIRST_OPAQUE },
+        { LIT("\0"), SL_FIRST_OPAQUE },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(rows); i++)
+        assert_int_equal(sl_first_hello(rows[i].in), rows[i].want);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_line),
         cmocka_unit_test(test_first_bytes),
+        cmocka_unit_test(test_first_hello),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@ struct town {
     struct sl_relay *relay;
     struct sl_relay_result result;
     struct sl_request_line line;
-    bool looks_at_line;
+    bool looks_at_line, holds;
     int n_calls;
 };
 
@@ -29,6 +29,18 @@ static void on_ended(void *arg, const struct sl_relay_result *result)
     t->n_calls++;
 }
 
+/* Five bytes tell. */
+static enum sl_err on_first(void *arg, struct sl_str first)
+{
+    struct town *t = arg;
+
+    assert_int_equal(t->n_calls, 0);
+    assert_int_equal(t->origin.got.len, 0);
+    if (first.n < 5)
+        return SL_AGAIN;
+    return sl_str_has_prefix(first, SL_STR("evil ")) ? SL_MISDIRECTED : SL_OK;
+}
+
 static struct sl_stream *watched(struct town *t, struct sl_stream *s, bool balks)
 {
     struct watcher *w = watcher_new(t->loop, s);
@@ -42,7 +54,9 @@ static void begin(struct town *t, const struct trickle *trickle, const char *pre
 {
     struct sl_stream *near_client, *near_origin, *a, *b;
 
-    *t = (struct town){ .loop = sl_loop_new_sim(), .looks_at_line = t->looks_at_line };
+    *t = (struct town){ .loop = sl_loop_new_sim(),
+                        .looks_at_line = t->looks_at_line,
+                        .holds = t->holds };
     sl_memory_pair(t->loop, &trickle->conf, &a, &near_client);
     sl_memory_pair(t->loop, &trickle->conf, &b, &near_origin);
     peer_begin(&t->client, a, client);
@@ -53,7 +67,9 @@ static void begin(struct town *t, const struct trickle *trickle, const char *pre
                                                 .upstream = watched(t, near_origin, trickle->balks),
                                                 .preface = sl_str_of(preface),
                                                 .idle_timeout_ms = IDLE_MS,
-                                                .line = t->looks_at_line ? &t->line : NULL },
+                                                .line = t->looks_at_line ? &t->line : NULL,
+                                                .first = t->holds ? on_first : NULL,
+                                                .refusal = SL_STR("go away") },
                        on_ended, t);
     assert_int_equal(t->n_calls, 0);
 }
@@ -125,11 +141,8 @@ static const struct scenario scenarios[] = {
       "24" },
 };
 
-static void play(const void *arg, const struct trickle *trickle)
+static void play_in(struct town t, const struct scenario *s, const struct trickle *trickle)
 {
-    const struct scenario *s = arg;
-    struct town t = { 0 };
-
     begin(&t, trickle, s->preface, s->client, s->origin);
     run(&t);
     assert_int_equal(t.result.err, SL_OK);
@@ -142,11 +155,76 @@ static void play(const void *arg, const struct trickle *trickle)
     end(&t);
 }
 
+static void play(const void *arg, const struct trickle *trickle)
+{
+    play_in((struct town){ 0 }, arg, trickle);
+}
+
+static void play_held(const void *arg, const struct trickle *trickle)
+{
+    play_in((struct town){ .holds = true }, arg, trickle);
+}
+
 static void conversations(void **state)
 {
     (void)state;
     for (size_t i = 0; i < SL_LEN(scenarios); i++)
         assert_true(each_trickle(play, &scenarios[i]) > 100);
+}
+
+/* -- first bytes -- */
+
+static const struct scenario held[] = {
+    { "", { { "", NULL } }, { { "", NULL } }, "", "" },
+    /* nothing but an end makes these known */
+    { "", { { NULL, "hey" }, { "", NULL } }, { { "hey", "?" }, { "", NULL } }, "hey", "?" },
+    { "hey", { { "", NULL } }, { { "hey", NULL } }, "hey", "" },
+    { "he", { { NULL, "llo" }, { "!", NULL } }, { { "hello", "!" }, { "", NULL } }, "hello", "!" },
+    /* the origin speaks first, whatever is held */
+    { "hel",
+      { { "welcome", "lo" }, { "!", NULL } },
+      { { NULL, "welcome" }, { "hello", "!" }, { "", NULL } },
+      "hello",
+      "welcome!" },
+};
+
+static void first_bytes_wait_until_they_tell(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(held); i++)
+        assert_true(each_trickle(play_held, &held[i]) > 50);
+}
+
+static const struct scenario refused[] = {
+    { "evil ", { { "", NULL } }, { { "", NULL } }, "", "go away" },
+    { "ev", { { NULL, "il deed" }, { "", NULL } }, { { "", NULL } }, "", "go away" },
+    { "", { { "hi", "evil " }, { "", NULL } }, { { NULL, "hi" } }, "", "hi" },
+};
+
+static void play_refused(const void *arg, const struct trickle *trickle)
+{
+    const struct scenario *s = arg;
+    struct town t = { .holds = true };
+
+    begin(&t, trickle, s->preface, s->client, s->origin);
+    run(&t);
+    assert_int_equal(t.result.err, SL_MISDIRECTED);
+    assert_int_equal(t.result.bytes_in, 0);
+    assert_int_equal(t.origin.got.len, 0);
+    assert_true(t.client.saw_eof && t.origin.saw_eof);
+    assert_true(sl_str_has_prefix(sl_str_of(s->to_client), sl_buf_str(&t.client.got)));
+    if (trickle == &plain)
+        assert_text(sl_buf_str(&t.client.got), s->to_client);
+    end(&t);
+}
+
+static void first_bytes_may_be_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(refused); i++) {
+        play_refused(&refused[i], &plain);
+        assert_true(each_trickle(play_refused, &refused[i]) > 10);
+    }
 }
 
 static const struct scenario requests[] = {
@@ -397,6 +475,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conversations),
+        cmocka_unit_test(first_bytes_wait_until_they_tell),
+        cmocka_unit_test(first_bytes_may_be_refused),
         cmocka_unit_test(requests_do_not_pass),
         cmocka_unit_test(other_lines_pass),
         cmocka_unit_test(half_closes_are_passed_on),
