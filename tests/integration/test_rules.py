@@ -107,6 +107,16 @@ def test_tunnel_by_sni(sluice, nginx, pki, connect, host):
     assert proxy.log(host=host)["verdict"] == "tunnel"
 
 
+def test_tunnel_by_sni_is_not_for_another_connect(sluice, origin, connect, host):
+    """Opened whatever the rule says, so that each request inside can be told."""
+    proxy = sluice({"rules": [{"when": f"sni bank-{host}", "do": "tunnel"}]})
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    client.start_tls(f"bank-{host}")  # verified against the proxy's authority
+    assert client.get("/").status == 421
+    assert origin.n_connections == 0
+
+
 def test_deny_by_sni(sluice, origin, dns, tunnel, host):
     proxy = sluice({"rules": [{"when": f"sni {host}", "do": "deny"}]})
     assert tunnel(proxy, host, origin.port).get("/").status == 403
