@@ -18,6 +18,8 @@
 #include "io/mailbox.h"
 #include "io/resolve.h"
 #include "policy/gate.h"
+#include "proxy/exchange.h"
+#include "proxy/forward.h"
 #include "tls/tls_context.h"
 #include "upstream/guard.h"
 
@@ -30,7 +32,8 @@ struct explain {
     struct sl_arena arena;
     struct sl_buf out;
     struct sl_uri uri;
-    struct sl_head head;
+    struct sl_head head;    /* as the client would send it */
+    struct sl_head forward; /* as the origin would get it */
     struct sl_facts facts;
     char id[SL_ID_LEN + 1];
 
@@ -94,10 +97,16 @@ static void learn_size(struct explain *e)
 {
     const struct sl_field *length = sl_fields_find(&e->head.fields, SL_FIELD_CONTENT_LENGTH);
 
-    if (sl_fields_find(&e->head.fields, SL_FIELD_TRANSFER_ENCODING) != NULL)
+    if (sl_fields_find(&e->head.fields, SL_FIELD_TRANSFER_ENCODING) != NULL) {
+        e->head.framing = SL_FRAMING_CHUNKED;
         return;
-    if (length != NULL && !sl_str_to_u64(length->value, &e->facts.size))
-        return;
+    }
+    if (length != NULL) {
+        if (!sl_str_to_u64(length->value, &e->head.content_length))
+            return;
+        e->head.framing = SL_FRAMING_LENGTH;
+    }
+    e->facts.size = e->head.content_length;
     sl_facts_learn(&e->facts, SL_FACT_SIZE);
 }
 
@@ -149,12 +158,13 @@ static void learn_request(struct explain *e)
                                 .minor = is_secure(e) ? 0 : 1,
                                 .keep_alive = true };
     add_headers(e);
+    learn_size(e);
+    sl_forward_request(&(struct sl_client){ 0 }, &e->head, &e->arena, &e->forward);
     e->facts.scheme = e->uri.scheme;
     e->facts.method = e->head.method;
-    e->facts.fields = &e->head.fields;
+    e->facts.fields = &e->forward.fields;
     sl_target_split(e->uri.target, &e->facts.path, &e->facts.query);
     learn(e, known, SL_LEN(known));
-    learn_size(e);
 }
 
 /* -- rules -- */
@@ -234,7 +244,7 @@ static bool ask(struct explain *e, const struct sl_rule *rule, uint32_t phases)
         q.connect_port = e->facts.port;
     }
     if ((phases & 1u << SL_PHASE_REQUEST) != 0)
-        q.head = &e->head;
+        q.head = &e->forward;
     if (is_secure(e) && q.head != NULL) {
         q.tls_version = "TLSv1.3";
         q.alpn = SL_STR("h2");

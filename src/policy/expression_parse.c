@@ -217,8 +217,8 @@ static bool parse_header(struct parser *p, struct sl_node *n)
         return false;
     if (!sl_is_token(v.text))
         return sl_lexer_fail_value(&p->lex, &v, "a header name");
-    /* It would never be true, and a rule that denies would never deny. */
-    if (!sl_field_may_travel(v.text))
+    /* It would never be true, and a rule that denies would never deny; or with Via, always. */
+    if (!sl_field_may_travel(v.text) || sl_field_id(v.text) == SL_FIELD_VIA)
         return sl_lexer_fail_value(&p->lex, &v, "a header that goes on to the origin as it is");
     n->name = lower_copy(p, v.text);
     return parse_glob(p, n);

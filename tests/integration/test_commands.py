@@ -234,6 +234,18 @@ def test_explain_asks_the_check(cli, tmp_path, check, dns, host):
     assert not dns.heard_of(host)
 
 
+def test_explain_asks_as_the_proxy_does(cli, sluice, check, origin, tunnel, host):
+    """About the fields that would be sent, over the HTTP that browsers would speak."""
+    proxy = sluice(check.config())
+    fields = [("Accept", "*/*"), ("X-A", "b"), ("Connection", "x-gone"), ("X-Gone", "1")]
+    tunnel(proxy, host, origin.port).get("/a?b", fields)
+    cli("explain", f"https://{host}:{origin.port}/a?b", "-c", proxy.file,
+        *(word for n, v in fields for word in ("--header", f"{n}: {v}")))
+    asked, explained = check.wait_questions(2)
+    assert explained["request"]["headers"][-1] == ["via", "2 sluice"]
+    assert explained["request"]["headers"][:-1] == asked["request"]["headers"][:-1]
+
+
 @pytest.mark.parametrize("url", ["https://bücher.test/x", "https://BÜCHER.test:443?y",
                                  "HTTPS://bücher.test"])
 def test_explain_takes_a_name_as_people_read_it(cli, url):

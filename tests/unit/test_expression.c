@@ -299,6 +299,7 @@ static const struct {
     { "header", 7, "a header name" },
     { "header \"a b\" c", 8, "a header name" },
     { "header Host a", 8, "a header that goes on to the origin as it is" },
+    { "header Via a", 8, "a header that goes on to the origin as it is" },
     { "header content-length *", 8, "a header that goes on" },
     { "header transfer-encoding *", 8, "a header that goes on" },
     { "header connection *", 8, "a header that goes on" },
