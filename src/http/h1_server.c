@@ -122,6 +122,13 @@ bool sl_h1_server_is_idle(const struct sl_h1_server *srv)
     return srv->state == IDLE && srv->wire.recv.len == 0;
 }
 
+void sl_h1_server_set_limits(struct sl_h1_server *srv, const struct sl_head_limits *limits,
+                             uint64_t body_bytes)
+{
+    srv->conf.limits = *limits;
+    srv->conf.body_bytes = body_bytes;
+}
+
 void sl_h1_server_drain(struct sl_h1_server *srv)
 {
     srv->is_draining = true;

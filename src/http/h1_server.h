@@ -46,6 +46,9 @@ struct sl_http_stream *sl_h1_server_give_up(struct sl_h1_server *srv, enum sl_er
 void sl_h1_server_on_ready(struct sl_h1_server *srv, sl_ready_fn *fn, void *arg);
 /** True when not one byte of a next request has come. */
 bool sl_h1_server_is_idle(const struct sl_h1_server *srv);
+/** Requests that come from now on go by these; none is under way. */
+void sl_h1_server_set_limits(struct sl_h1_server *srv, const struct sl_head_limits *limits,
+                             uint64_t body_bytes);
 /** No request after the one under way: its response says `Connection: close`. */
 void sl_h1_server_drain(struct sl_h1_server *srv);
 /** Gives the byte stream and what was read ahead to the caller (CONNECT, after its reply was sent),

@@ -39,7 +39,6 @@ static void say_settings(struct sl_h2_conn *c)
         nghttp2_submit_settings(c->ng, NGHTTP2_FLAG_NONE, of_server, SL_LEN(of_server));
     else
         nghttp2_submit_settings(c->ng, NGHTTP2_FLAG_NONE, of_client, SL_LEN(of_client));
-    nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
 }
 
 static void receive(struct sl_h2_conn *c, struct sl_str in);
@@ -56,6 +55,7 @@ void sl_h2_conn_init(struct sl_h2_conn *c, const struct sl_h2_conn_conf *conf,
     sl_list_init(&c->incoming);
     c->ng = sl_h2_events_attach(c);
     say_settings(c);
+    nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
     sl_stream_on_ready(stream, on_stream_ready, c);
     sl_stream_want(stream, SL_READABLE);
     if (preface.n != 0)
@@ -347,6 +347,20 @@ void sl_h2_conn_kick(struct sl_h2_conn *c)
 {
     if (!c->is_running)
         sl_task_post(c->conf.loop, &c->wake);
+}
+
+void sl_h2_conn_set_limits(struct sl_h2_conn *c, const struct sl_head_limits *limits,
+                           uint32_t max_streams)
+{
+    bool is_news =
+        max_streams != c->conf.max_streams || limits->header_bytes != c->conf.limits.header_bytes;
+
+    c->conf.limits = *limits;
+    c->conf.max_streams = max_streams;
+    if (!is_news || c->state != SL_H2_OPEN)
+        return;
+    say_settings(c);
+    sl_h2_conn_kick(c);
 }
 
 void sl_h2_conn_drain(struct sl_h2_conn *c)

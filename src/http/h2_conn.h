@@ -102,6 +102,9 @@ void sl_h2_conn_kick(struct sl_h2_conn *c);
 void sl_h2_conn_changed(struct sl_h2_conn *c);
 /** The owner of @a s is to hear of something. */
 void sl_h2_conn_ready(struct sl_h2_conn *c, struct sl_h2_stream *s);
+/** Tells the peer, if anything changes for it. */
+void sl_h2_conn_set_limits(struct sl_h2_conn *c, const struct sl_head_limits *limits,
+                           uint32_t max_streams);
 /** No new streams: says GOAWAY.  Once the last stream is done the connection ends. */
 void sl_h2_conn_drain(struct sl_h2_conn *c);
 /** Every stream is lost, and the connection ends without a word. */

@@ -81,6 +81,13 @@ bool sl_h2_server_is_over(const struct sl_h2_server *srv)
     return srv->conn.state >= SL_H2_LINGER;
 }
 
+void sl_h2_server_set_limits(struct sl_h2_server *srv, const struct sl_head_limits *limits,
+                             uint32_t max_streams, uint64_t body_bytes)
+{
+    srv->conn.conf.body_bytes = body_bytes;
+    sl_h2_conn_set_limits(&srv->conn, limits, max_streams);
+}
+
 void sl_h2_server_drain(struct sl_h2_server *srv)
 {
     sl_h2_conn_drain(&srv->conn);

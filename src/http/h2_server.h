@@ -44,6 +44,9 @@ uint32_t sl_h2_server_n_streams(const struct sl_h2_server *srv);
 bool sl_h2_server_is_new(const struct sl_h2_server *srv);
 /** All is said: only the client's end of the connection is waited for. */
 bool sl_h2_server_is_over(const struct sl_h2_server *srv);
+/** Requests that come from now on go by these; the client is told of what it must know. */
+void sl_h2_server_set_limits(struct sl_h2_server *srv, const struct sl_head_limits *limits,
+                             uint32_t max_streams, uint64_t body_bytes);
 /** No further streams; the connection ends with the last one. */
 void sl_h2_server_drain(struct sl_h2_server *srv);
 

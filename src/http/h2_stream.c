@@ -24,7 +24,7 @@ struct sl_h2_stream *sl_h2_stream_new(struct sl_h2_conn *c, const struct sl_http
     s->conn = c;
     s->id = -1;
     s->window = SL_H2_WINDOW_MIN;
-    s->body_left = c->conf.body_bytes;
+    s->body_left = c->conf.body_bytes != 0 ? c->conf.body_bytes : UINT64_MAX;
     sl_list_add(&c->streams, &s->in_conn);
     s->is_counted = true;
     c->n_streams++;
@@ -221,7 +221,7 @@ void sl_h2_stream_trailed(struct sl_h2_stream *s)
 /* What comes after an accepted handshake is no body. */
 static bool is_limited(const struct sl_h2_stream *s)
 {
-    return s->conn->conf.body_bytes != 0 && !s->head.is_extended;
+    return !s->head.is_extended;
 }
 
 void sl_h2_stream_data(struct sl_h2_stream *s, struct sl_str content)

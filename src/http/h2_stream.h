@@ -44,7 +44,7 @@ struct sl_h2_stream {
     struct sl_head head;        /**< the request, or the final response */
     struct sl_fields trailers;
     struct sl_buf in;
-    uint64_t body_left; /**< of conf.body_bytes */
+    uint64_t body_left; /**< of conf.body_bytes as it was when the stream began */
     int32_t window;     /**< ours, as announced */
     int32_t taken;      /**< by the owner, of the window under measure */
     uint64_t taken_ms;  /**< when that began; 0: waits for content */

@@ -77,12 +77,17 @@ const struct sl_addr *sl_conn_peer(const struct sl_conn *c)
 /* What was asked and answered at the CONNECT was another policy's. */
 void sl_conn_take_env(struct sl_conn *c)
 {
+    const struct sl_limits *l;
+
     if (c->next_env == NULL)
         return;
     sl_env_unref(&c->env);
     c->env = c->next_env;
     c->next_env = NULL;
     c->client.connect_ruling = NULL;
+    l = &c->env->conf->limits;
+    if (c->server != NULL)
+        sl_h1_server_set_limits(c->server, &l->head, l->body_bytes);
 }
 
 void sl_conn_set_env(struct sl_conn *c, struct sl_env *env)

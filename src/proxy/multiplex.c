@@ -115,9 +115,12 @@ static void finish(struct sl_multiplex *m)
 
 void sl_multiplex_set_env(struct sl_multiplex *m, struct sl_env *env)
 {
+    const struct sl_limits *l = &env->conf->limits;
+
     sl_env_ref(env);
     sl_env_unref(&m->env);
     m->env = env;
+    sl_h2_server_set_limits(m->server, &l->head, l->streams, l->body_bytes);
 }
 
 void sl_multiplex_drain(struct sl_multiplex *m)

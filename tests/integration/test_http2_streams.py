@@ -10,6 +10,7 @@ from harness.h2frames import Code, Setting, Type
 from harness.h2origin import Answer, H2Origin
 from harness.h2scripts import Once, after, cutting, large
 from harness.h2sides import resident
+from harness.process import merged
 
 pytest_plugins = ["harness.h2fixtures"]
 MIB = 1 << 20
@@ -53,6 +54,25 @@ def test_streams_limit(sluice, origin_of, h2, host):
     assert origin.asked("/over") == []
     go.set()
     assert all_of(client, slow) == [200] * 5
+    assert client.get("/later").status == 200
+
+
+def test_a_reload_changes_the_limit_of_streams(sluice, surroundings, origin_of, h2, host):
+    go = threading.Event()
+    origin = origin_of(scripts={"/slow": after(go)})
+    proxy = sluice({"limits": {"streams": 1}})
+    client = h2(proxy, host, origin.port)
+    assert client.get("/").status == 200
+    proxy.reload(merged(surroundings, {"limits": {"streams": 3}}))
+    client.until(lambda: client.peer[Setting.MAX_CONCURRENT_STREAMS] == 3, "the new limit")
+    slow = [client.request("GET", "/slow") for _ in range(2)]
+    origin.wait_asked("/slow", 2)
+    client.is_answering = False
+    proxy.reload(merged(surroundings, {"limits": {"streams": 1}}))
+    client.until(lambda: client.peer[Setting.MAX_CONCURRENT_STREAMS] == 1, "the newest limit")
+    client.wait_reset(client.request("GET", "/over"), Code.REFUSED_STREAM)
+    go.set()
+    assert all_of(client, slow) == [200] * 2
     assert client.get("/later").status == 200
 
 

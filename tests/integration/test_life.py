@@ -12,6 +12,8 @@ from harness.client import request
 from harness.origin import Origin, echo
 from harness.process import Sluice, merged
 
+pytest_plugins = ["harness.h2fixtures"]
+
 
 @pytest.fixture
 def held(servers, pki):
@@ -357,6 +359,30 @@ def test_reload_changes_limits(sluice, surroundings, origin, tunnel, host):
     assert tunnel(proxy, host, origin.port).get("/", big).status == 200
     proxy.reload(merged(surroundings, {"limits": {"header_bytes": "2KiB"}}))
     assert tunnel(proxy, host, origin.port).get("/", big).status == 431
+
+
+def test_reload_changes_limits_of_connections_that_are_there(sluice, surroundings, origin, side_of,
+                                                             host):
+    proxy = sluice()
+    asked = [("POST", "/", [], b"x" * 100), ("GET", "/" + "u" * 600, [], b""),
+             ("GET", "/", [("X-Big", "x" * 4000)], b""), ("GET", "/", [("X", "1")] * 30, b"")]
+    sides = [side_of(proxy, host, origin.port) for _ in asked]
+    assert [side.ask(*a).status for side, a in zip(sides, asked)] == [200] * 4
+    proxy.reload(merged(surroundings, {"limits": {"body_bytes": 10, "uri_bytes": 500,
+                                                  "header_bytes": "2KiB", "header_count": 20}}))
+    assert [side.ask(*a).status for side, a in zip(sides, asked)] == [413, 414, 431, 431]
+
+
+@pytest.mark.parametrize("was, becomes", [(0, 10), (10, 0)])
+def test_a_body_keeps_the_limit_it_began_with(sluice, surroundings, origin, h2, host, was, becomes):
+    proxy = sluice({"limits": {"body_bytes": was}})
+    client = h2(proxy, host, origin.port)
+    number = client.request("POST", "/", end=False)
+    client.body(number, b"12345", end=False)
+    client.wait_ping()
+    proxy.reload(merged(surroundings, {"limits": {"body_bytes": becomes}}))
+    client.body(number, b"67890" * 20)
+    assert client.response(number).status == (200 if was == 0 else 413)
 
 
 def test_reload_changes_who_is_trusted(sluice, surroundings, nginx, tunnel):
