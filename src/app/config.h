@@ -31,7 +31,7 @@ struct sl_config_check {
     uint32_t protocol, phases;
     uint64_t body, timeout_ms, max_in_flight;
     bool shadow;
-    uint64_t ttl_ms, max_ttl_ms, cache_entries;
+    uint64_t ttl_ms, max_ttl_ms, cache_entries, cache_bytes;
 };
 
 /** An item of `rules` as it stands in the file; made into a rule of the ruleset. */

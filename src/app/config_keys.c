@@ -93,6 +93,8 @@ static const struct sl_key keys[] = {
       "longer times are cut to this" },
     { "checks[].cache.entries", SL_KEY_NUMBER, CHECK(cache_entries), "100000", 0, 10000000, .doc =
       "verdicts kept" },
+    { "checks[].cache.bytes", SL_KEY_SIZE, CHECK(cache_bytes), "64MiB", 0, 1024 * GIB, .doc =
+      "memory for them" },
 
     { "rules[].when", SL_KEY_NODE, RULE(when), "any", .doc =
       "condition in the expression language" },

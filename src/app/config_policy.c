@@ -202,6 +202,7 @@ static enum sl_err make_check(struct maker *m, uint32_t index)
         .ttl_ms = item->ttl_ms,
         .max_ttl_ms = item->max_ttl_ms,
         .cache_entries = (uint32_t)item->cache_entries,
+        .cache_bytes = item->cache_bytes,
     };
     err = make_check_name(m, index);
     if (err == SL_OK)

@@ -25,6 +25,20 @@ void sl_arena_init(struct sl_arena *a)
     *a = (struct sl_arena){ 0 };
 }
 
+void sl_arena_init_small(struct sl_arena *a, size_t first)
+{
+    *a = (struct sl_arena){ .block = first };
+}
+
+size_t sl_arena_held(const struct sl_arena *a)
+{
+    size_t n = 0;
+
+    for (const struct sl_arena_block *b = a->head; b != NULL; b = b->next)
+        n += sizeof(*b) + b->size;
+    return n;
+}
+
 void sl_arena_fini(struct sl_arena *a)
 {
     for (struct sl_arena_block *b = a->head, *next; b != NULL; b = next) {
@@ -58,10 +72,16 @@ static char *take_large(struct sl_arena *a, size_t n)
     return b->data;
 }
 
+static size_t next_size(const struct sl_arena *a)
+{
+    return a->block != 0 && a->block < BLOCK_SIZE ? a->block : BLOCK_SIZE;
+}
+
 static char *take_fresh(struct sl_arena *a, size_t n)
 {
-    struct sl_arena_block *b = block_new(BLOCK_SIZE);
+    struct sl_arena_block *b = block_new(next_size(a));
 
+    a->block *= 2;
     b->next = a->head;
     a->head = b;
     a->used = n;
@@ -79,7 +99,7 @@ static char *take(struct sl_arena *a, size_t n, size_t align)
         a->used = at + n;
         return a->head->data + at;
     }
-    return n > BLOCK_SIZE / 4 ? take_large(a, n) : take_fresh(a, n);
+    return n > next_size(a) / 4 ? take_large(a, n) : take_fresh(a, n);
 }
 
 void *sl_arena_alloc(struct sl_arena *a, size_t n)

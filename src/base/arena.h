@@ -15,10 +15,18 @@ struct sl_arena {
     struct sl_arena_block *head; /**< newest block, NULL before the first allocation */
     size_t used;                 /**< bytes taken from the newest block */
     size_t total;                /**< bytes handed out, for limits and tests */
+    size_t block;                /**< size of the next block; 0: a page, always */
 };
 
 /** Nothing to initialise beyond zero; here for symmetry with fini. */
 void sl_arena_init(struct sl_arena *a);
+
+/** For what is little as a rule, and kept: the first block has @a first bytes, each further one
+ * twice as many, up to a page. */
+void sl_arena_init_small(struct sl_arena *a, size_t first);
+
+/** Bytes of memory that the arena has, handed out or not. */
+size_t sl_arena_held(const struct sl_arena *a);
 
 /** Gives everything back; the arena can be used again. */
 void sl_arena_fini(struct sl_arena *a);

@@ -118,7 +118,7 @@ struct sl_check *sl_check_new(const struct sl_check_conf *conf)
     c->conf.name = sl_str_dup(sl_str_of(conf->name));
     c->conf.target = sl_str_dup(sl_str_of(conf->target));
     c->conf.origin.host.p = sl_str_dup(conf->origin.host);
-    c->cache = sl_verdict_cache_new(conf->cache_entries);
+    c->cache = sl_verdict_cache_new(conf->cache_entries, conf->cache_bytes);
     c->flights =
         sl_flights_new(&(struct sl_flights_conf){ .ref = verdict_ref, .unref = verdict_unref });
     atomic_init(&c->n_in_flight, 0);

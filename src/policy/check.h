@@ -45,6 +45,7 @@ struct sl_check_conf {
     uint64_t ttl_ms;        /**< when the reply names none */
     uint64_t max_ttl_ms;
     uint32_t cache_entries;
+    uint64_t cache_bytes; /**< of the verdicts kept and what they answer */
 };
 
 struct sl_check *sl_check_new(const struct sl_check_conf *conf);

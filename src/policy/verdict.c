@@ -3,12 +3,15 @@
 
 #include "base/mem.h"
 
+/* A reason and a few fields; caches keep many verdicts. */
+#define FIRST_BLOCK 240u
+
 struct sl_verdict *sl_verdict_new(void)
 {
     struct sl_verdict *v = sl_zalloc(sizeof(*v));
 
     atomic_init(&v->refs, 1);
-    sl_arena_init(&v->arena);
+    sl_arena_init_small(&v->arena, FIRST_BLOCK);
     return v;
 }
 

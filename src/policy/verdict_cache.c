@@ -14,33 +14,39 @@
 #include "policy/question.h"
 
 #define N_SHARDS 16u
+/* Of an entry, for the map's slot and what malloc adds to each of its pieces. */
+#define OVERHEAD 128u
 
 struct entry {
     struct sl_link in_lru;
     struct sl_str key; /* owned */
     struct sl_verdict *verdict;
     uint64_t expires_ms;
+    size_t bytes; /* all that it costs */
 };
 
 struct shard {
     pthread_mutex_t lock;
     struct sl_map by_key;
     struct sl_link lru; /* least recently used first */
+    size_t bytes;       /* of all entries */
 };
 
 struct sl_verdict_cache {
     struct shard shards[N_SHARDS];
     uint32_t max_per_shard;
+    size_t max_bytes_per_shard;
     pthread_mutex_t ways_lock;
     atomic_uint n_ways;
     struct sl_vary ways[SL_VERDICT_WAYS];
 };
 
-struct sl_verdict_cache *sl_verdict_cache_new(uint32_t max_entries)
+struct sl_verdict_cache *sl_verdict_cache_new(uint32_t max_entries, uint64_t max_bytes)
 {
     struct sl_verdict_cache *c = sl_zalloc(sizeof(*c));
 
     c->max_per_shard = max_entries / N_SHARDS + (max_entries % N_SHARDS != 0);
+    c->max_bytes_per_shard = (size_t)(max_bytes / N_SHARDS);
     pthread_mutex_init(&c->ways_lock, NULL);
     atomic_init(&c->n_ways, 0);
     for (unsigned i = 0; i < N_SHARDS; i++) {
@@ -50,10 +56,16 @@ struct sl_verdict_cache *sl_verdict_cache_new(uint32_t max_entries)
     return c;
 }
 
+static struct entry *oldest(struct shard *s)
+{
+    return SL_CONTAINER(s->lru.next, struct entry, in_lru);
+}
+
 static void entry_free(struct shard *s, struct entry *e)
 {
     sl_link_remove(&e->in_lru);
     sl_map_remove(&s->by_key, e->key);
+    s->bytes -= e->bytes;
     sl_verdict_unref(&e->verdict);
     sl_free((void *)(uintptr_t)e->key.p);
     sl_free(e);
@@ -70,7 +82,7 @@ void sl_verdict_cache_free(struct sl_verdict_cache **cache)
         struct shard *s = &c->shards[i];
 
         while (!sl_list_is_empty(&s->lru))
-            entry_free(s, SL_CONTAINER(s->lru.next, struct entry, in_lru));
+            entry_free(s, oldest(s));
         sl_map_fini(&s->by_key);
         pthread_mutex_destroy(&s->lock);
     }
@@ -159,6 +171,18 @@ static void discard(struct sl_verdict_cache *c, struct sl_str key)
     pthread_mutex_unlock(&s->lock);
 }
 
+static size_t cost(struct sl_str key, const struct sl_verdict *v)
+{
+    return sizeof(struct entry) + key.n + sizeof(*v) + sl_arena_held(&v->arena) + OVERHEAD;
+}
+
+/* Room for one more, of so many bytes; they fit into an empty shard. */
+static void make_room(struct sl_verdict_cache *c, struct shard *s, size_t bytes)
+{
+    while (s->by_key.n >= c->max_per_shard || s->bytes + bytes > c->max_bytes_per_shard)
+        entry_free(s, oldest(s));
+}
+
 static void insert(struct sl_verdict_cache *c, struct sl_str key, struct sl_verdict *v,
                    uint64_t expires_ms)
 {
@@ -167,15 +191,16 @@ static void insert(struct sl_verdict_cache *c, struct sl_str key, struct sl_verd
 
     *e = (struct entry){ .key = sl_str_make(sl_str_dup(key), key.n),
                          .verdict = sl_verdict_ref(v),
-                         .expires_ms = expires_ms };
+                         .expires_ms = expires_ms,
+                         .bytes = cost(key, v) };
     pthread_mutex_lock(&s->lock);
     old = sl_map_get(&s->by_key, key);
     if (old != NULL)
         entry_free(s, old);
-    else if (s->by_key.n >= c->max_per_shard)
-        entry_free(s, SL_CONTAINER(s->lru.next, struct entry, in_lru));
+    make_room(c, s, e->bytes);
     sl_map_put(&s->by_key, e->key, e);
     sl_list_add(&s->lru, &e->in_lru);
+    s->bytes += e->bytes;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -203,7 +228,7 @@ void sl_verdict_cache_put(struct sl_verdict_cache *c, const struct sl_question *
     if (ttl_ms == 0 || c->max_per_shard == 0)
         return;
     sl_vary_key(learn_way(c, &v->vary), q, &key);
-    if (key.len <= SL_VERDICT_MAX_KEY)
+    if (key.len <= SL_VERDICT_MAX_KEY && cost(sl_buf_str(&key), v) <= c->max_bytes_per_shard)
         insert(c, sl_buf_str(&key), v, now_ms + ttl_ms);
     sl_buf_fini(&key);
 }

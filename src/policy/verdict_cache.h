@@ -1,6 +1,7 @@
 /* verdict_cache.h -- verdicts of one check, kept for their time to live and shared by all workers.
  *
- * Sharded, least recently used first out, O(1) inside each lock.  A check's replies may vary by
+ * Bounded in entries and in bytes.  Sharded, least recently used first out, O(1) inside each lock,
+ * evictions not counted.  A check's replies may vary by
  * different parts of the question; each way seen (SL_VERDICT_WAYS at most, then everything) is
  * probed in turn. Thread: any.
  */
@@ -17,7 +18,9 @@ struct sl_verdict_cache;
 #define SL_VERDICT_WAYS 8
 #define SL_VERDICT_MAX_KEY ((size_t)8192) /**< questions with longer keys are not kept */
 
-struct sl_verdict_cache *sl_verdict_cache_new(uint32_t max_entries);
+/** @a max_bytes: of keys and verdicts; each shard has its share, and a verdict that is larger than
+ * that is not kept. */
+struct sl_verdict_cache *sl_verdict_cache_new(uint32_t max_entries, uint64_t max_bytes);
 void sl_verdict_cache_free(struct sl_verdict_cache **cache);
 
 /** The verdict on @a q, with a reference for the caller; NULL when there is none.

@@ -183,7 +183,8 @@ static struct sl_policy *make_policy(const struct sim_case *c, const struct sim_
                                  .timeout_ms = 500,
                                  .max_in_flight = 16,
                                  .max_ttl_ms = 3600000,
-                                 .cache_entries = 100 });
+                                 .cache_entries = 100,
+                                 .cache_bytes = 1000000 });
     return sl_policy_new(set, checks, 1);
 }
 

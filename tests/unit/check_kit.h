@@ -54,6 +54,8 @@ static inline struct sl_check *check_at(const struct web *web, struct sl_check_c
         conf.max_ttl_ms = 3600000;
     if (conf.cache_entries == 0)
         conf.cache_entries = 1000;
+    if (conf.cache_bytes == 0)
+        conf.cache_bytes = 1000000;
     return sl_check_new(&conf);
 }
 

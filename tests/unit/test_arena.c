@@ -104,6 +104,25 @@ static void can_be_used_again(void **state)
     sl_arena_fini(&a);
 }
 
+static void a_small_one_begins_small_and_grows(void **state)
+{
+    struct sl_arena a;
+
+    (void)state;
+    sl_arena_init_small(&a, 200);
+    assert_int_equal(sl_arena_held(&a), 0);
+    for (size_t n = 32; n < 100000; n += 32) {
+        memset(sl_arena_alloc(&a, 32), 1, 32);
+        assert_in_range(sl_arena_held(&a), n, n + n / 20 + (n < 4096 ? n + 300 : 4096));
+    }
+    sl_arena_fini(&a);
+    assert_int_equal(sl_arena_held(&a), 0);
+    sl_arena_init_small(&a, 200);
+    (void)sl_arena_alloc(&a, 1000);
+    assert_in_range(sl_arena_held(&a), 1001, 1100);
+    sl_arena_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +132,7 @@ int main(void)
         cmocka_unit_test(text_is_copied),
         cmocka_unit_test(formats_any_length),
         cmocka_unit_test(can_be_used_again),
+        cmocka_unit_test(a_small_one_begins_small_and_grows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

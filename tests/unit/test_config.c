@@ -115,7 +115,8 @@ static const char whole[] =
     "  allow_addresses: [127.0.0.0/8, '::1']\n"
     "checks:\n"
     "  - {name: a, url: 'http://127.0.0.1:9000/check?x=1', phase: [connect, request],\n"
-    "     on_error: {timeout: allow, bad_reply: stale}, cache: {ttl: 5m, entries: 7}}\n"
+    "     on_error: {timeout: allow, bad_reply: stale}, cache: {ttl: 5m, entries: 7, bytes: "
+    "1MiB}}\n"
     "  - {name: b, url: 'unix:/run/b.sock:/q', on_error: allow, shadow: true, timeout: 2s}\n"
     "  - {name: c, url: 'https://Check.Example', phase: connect}\n"
     "rules:\n"
@@ -172,6 +173,7 @@ static void assert_whole_checks(const struct sl_config *c)
     assert_int_equal(c->checks[0].on_error[SL_CHECK_BAD_REPLY], SL_ON_ERROR_STALE);
     assert_int_equal(c->checks[0].ttl_ms, 300000);
     assert_int_equal(c->checks[0].cache_entries, 7);
+    assert_int_equal(c->checks[0].cache_bytes, 1 << 20);
     assert_int_equal(c->checks[0].timeout_ms, 500);
     assert_true(c->checks[1].origin.is_unix);
     assert_true(sl_str_eq(c->checks[1].origin.host, SL_STR("/run/b.sock")));

@@ -6,6 +6,8 @@
 
 #include "policy/verdict_cache.h"
 
+#define MANY UINT64_C(1000000000)
+
 static struct sl_verdict *verdict(const char *const *vary, bool allow)
 {
     struct sl_verdict *v = sl_verdict_new();
@@ -48,7 +50,7 @@ static bool has(struct sl_verdict_cache *c, struct asked_conf conf, uint64_t now
 
 static void kept_for_its_time(void **state)
 {
-    struct sl_verdict_cache *c = sl_verdict_cache_new(100);
+    struct sl_verdict_cache *c = sl_verdict_cache_new(100, MANY);
 
     (void)state;
     assert_false(has(c, (struct asked_conf){ 0 }, 1000, true));
@@ -67,7 +69,8 @@ static void kept_for_its_time(void **state)
 
 static void not_kept_at_all(void **state)
 {
-    struct sl_verdict_cache *c = sl_verdict_cache_new(100), *none = sl_verdict_cache_new(0);
+    struct sl_verdict_cache *c = sl_verdict_cache_new(100, MANY),
+                            *none = sl_verdict_cache_new(0, MANY);
     char *target = sl_zalloc(SL_VERDICT_MAX_KEY + 2);
 
     (void)state;
@@ -87,7 +90,7 @@ static void not_kept_at_all(void **state)
 /* Verdicts that vary in more ways than can be probed are kept under everything that was asked. */
 static void too_many_ways_end_in_everything(void **state)
 {
-    struct sl_verdict_cache *c = sl_verdict_cache_new(1000);
+    struct sl_verdict_cache *c = sl_verdict_cache_new(1000, MANY);
 
     (void)state;
     for (int i = 0; i < 3 * SL_VERDICT_WAYS; i++) {
@@ -124,7 +127,7 @@ static bool has_host(struct sl_verdict_cache *c, int i)
 /* A shard holds its share: what is used again and again stays, the rest makes room. */
 static void the_least_recently_used_makes_room(void **state)
 {
-    struct sl_verdict_cache *c = sl_verdict_cache_new(160);
+    struct sl_verdict_cache *c = sl_verdict_cache_new(160, MANY);
     size_t n = 0;
 
     (void)state;
@@ -140,9 +143,64 @@ static void the_least_recently_used_makes_room(void **state)
     sl_verdict_cache_free(&c);
 }
 
+static void put_body(struct sl_verdict_cache *c, int i, size_t body)
+{
+    struct sl_verdict *v = verdict(by_host, false);
+    char host[32];
+    struct asked a;
+
+    snprintf(host, sizeof(host), "h%d.example", i);
+    memset(sl_arena_alloc(&v->arena, body), 'x', body);
+    asked_init(&a, (struct asked_conf){ .host = host });
+    sl_verdict_cache_put(c, &a.q, v, 1000, 500);
+    sl_verdict_unref(&v);
+    asked_fini(&a);
+}
+
+/* Large verdicts push others out by what they take, small ones by what they take beside themselves;
+ * what would need more than a shard's share is not kept, and pushes nobody out. */
+static void bytes_are_bounded(void **state)
+{
+    static const struct {
+        int n;
+        size_t body, least, most;
+    } cases[] = { { 300, 100000, 80, 96 }, { 30000, 1, 10000, 25000 }, { 20, 700000, 0, 0 } };
+
+    (void)state;
+    for (size_t k = 0; k < SL_LEN(cases); k++) {
+        struct sl_verdict_cache *c = sl_verdict_cache_new(100000, 10000000);
+        size_t kept = 0;
+
+        for (int i = 0; i < cases[k].n; i++) {
+            put_body(c, i, cases[k].body);
+            assert_int_equal(has_host(c, i), cases[k].most != 0);
+        }
+        for (int i = 0; i < cases[k].n; i++)
+            kept += has_host(c, i);
+        assert_in_range(kept, cases[k].least, cases[k].most);
+        sl_verdict_cache_free(&c);
+    }
+}
+
+static void one_too_large_only_takes_the_place_of_its_older_self(void **state)
+{
+    struct sl_verdict_cache *c = sl_verdict_cache_new(100000, 16 * 10000);
+
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        put_body(c, i, 10);
+    put_body(c, 3, 20000);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(has_host(c, i), i != 3);
+    put_body(c, 3, 10);
+    put_body(c, 3, 100);
+    assert_true(has_host(c, 3));
+    sl_verdict_cache_free(&c);
+}
+
 static void a_verdict_outlives_the_cache(void **state)
 {
-    struct sl_verdict_cache *c = sl_verdict_cache_new(10);
+    struct sl_verdict_cache *c = sl_verdict_cache_new(10, MANY);
     struct sl_verdict *v = verdict(by_host, true), *got;
     struct asked a;
 
@@ -176,7 +234,7 @@ static void *hammer(void *arg)
 
 static void threads_share_it(void **state)
 {
-    struct sl_verdict_cache *c = sl_verdict_cache_new(100);
+    struct sl_verdict_cache *c = sl_verdict_cache_new(100, MANY);
     pthread_t id[3];
 
     (void)state;
@@ -226,6 +284,8 @@ int main(void)
         cmocka_unit_test(not_kept_at_all),
         cmocka_unit_test(too_many_ways_end_in_everything),
         cmocka_unit_test(the_least_recently_used_makes_room),
+        cmocka_unit_test(bytes_are_bounded),
+        cmocka_unit_test(one_too_large_only_takes_the_place_of_its_older_self),
         cmocka_unit_test(a_verdict_outlives_the_cache),
         cmocka_unit_test(threads_share_it),
         cmocka_unit_test(edits_set_every_value_they_name),
