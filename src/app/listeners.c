@@ -5,6 +5,7 @@
  */
 #include "app/listeners.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "app/config.h"
@@ -34,6 +35,7 @@ void sl_listeners_init(struct sl_listeners *set)
 {
     sl_list_init(&set->active);
     sl_list_init(&set->gone);
+    set->admin_fd = -1;
 }
 
 void sl_listeners_fini(struct sl_listeners *set)
@@ -65,11 +67,47 @@ void sl_listener_close(struct sl_listener *l)
     l->fd = -1;
 }
 
-static enum sl_err open_one(const struct sl_addr *addr, struct sl_link *ring,
+static bool yield_one(int fd, const struct sl_addr *bound, const struct sl_addr *addr, bool yields)
+{
+    if (fd < 0 || !sl_addr_collides(bound, addr))
+        return false;
+    sl_tcp_yield(fd, yields);
+    return true;
+}
+
+/* Sockets of ours that are in the way of @a addr; false when there are none. */
+static bool yield_all(const struct sl_listener_plan *plan, const struct sl_addr *addr, bool yields)
+{
+    const struct sl_listeners *set = plan->set;
+    const struct sl_link *const rings[] = { &set->active, &set->gone, &plan->dropped };
+    bool any = yield_one(set->admin_fd, &set->admin_bound, addr, yields);
+
+    for (size_t i = 0; i < SL_LEN(rings); i++)
+        SL_LIST_FOREACH (it, rings[i])
+            any |= yield_one(at_link(it)->fd, &at_link(it)->bound, addr, yields);
+    return any;
+}
+
+enum sl_err sl_listeners_bind(const struct sl_listener_plan *plan, const struct sl_addr *addr,
+                              int *ret_fd, struct sl_addr *ret_bound, struct sl_fault *fault)
+{
+    struct sl_fault taken = { 0 };
+    enum sl_err err = sl_tcp_listen(addr, ret_fd, ret_bound, &taken);
+
+    if (taken.os_errno == EADDRINUSE && yield_all(plan, addr, true)) {
+        err = sl_tcp_listen_over(addr, ret_fd, ret_bound, &taken);
+        (void)yield_all(plan, addr, false);
+    }
+    if (err != SL_OK)
+        *fault = taken;
+    return err;
+}
+
+static enum sl_err open_one(struct sl_listener_plan *plan, const struct sl_addr *addr,
                             struct sl_fault *fault)
 {
     struct sl_listener *l = sl_zalloc(sizeof(*l));
-    enum sl_err err = sl_tcp_listen(addr, &l->fd, &l->bound, fault);
+    enum sl_err err = sl_listeners_bind(plan, addr, &l->fd, &l->bound, fault);
 
     if (err != SL_OK) {
         sl_free(l);
@@ -77,7 +115,7 @@ static enum sl_err open_one(const struct sl_addr *addr, struct sl_link *ring,
     }
     l->asked = *addr;
     sl_addr_text(&l->bound, l->name);
-    sl_list_add(ring, &l->in_set);
+    sl_list_add(&plan->opened, &l->in_set);
     return SL_OK;
 }
 
@@ -108,7 +146,7 @@ static enum sl_err plan_one(struct sl_listeners *set, const struct sl_addr *addr
 {
     if (move_one(&plan->kept, &set->active, addr) || move_one(&plan->opened, &set->gone, addr))
         return SL_OK;
-    return open_one(addr, &plan->opened, fault);
+    return open_one(plan, addr, fault);
 }
 
 enum sl_err sl_listeners_plan(struct sl_listeners *set, const struct sl_config_listener *wanted,
@@ -117,6 +155,7 @@ enum sl_err sl_listeners_plan(struct sl_listeners *set, const struct sl_config_l
 {
     enum sl_err err = SL_OK;
 
+    plan->set = set;
     sl_list_init(&plan->opened);
     sl_list_init(&plan->kept);
     sl_list_init(&plan->dropped);

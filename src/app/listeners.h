@@ -29,6 +29,8 @@ struct sl_listener {
 /** Zeroed memory is not a set: init first. */
 struct sl_listeners {
     struct sl_link active, gone;
+    int admin_fd; /**< of this process too, and no listener; -1: none; set by the owner */
+    struct sl_addr admin_bound;
 };
 
 void sl_listeners_init(struct sl_listeners *set);
@@ -39,6 +41,7 @@ void sl_listeners_remove_files(const struct sl_listeners *set);
 
 /** What a configuration changes: a plan, made first, then committed or dropped. */
 struct sl_listener_plan {
+    struct sl_listeners *set;
     struct sl_link opened;  /**< new ones, and gone ones whose socket was still in use */
     struct sl_link kept;    /**< those that stay */
     struct sl_link dropped; /**< those to be closed */
@@ -47,6 +50,10 @@ struct sl_listener_plan {
 /** Opens what is new.  On failure nothing has changed, and @a fault names the address. */
 enum sl_err sl_listeners_plan(struct sl_listeners *set, const struct sl_config_listener *wanted,
                               uint32_t n_wanted, struct sl_listener_plan *ret_plan,
+                              struct sl_fault *fault) SL_MUST_USE;
+/** A socket for @a addr beside the plan's, where one that the plan drops may still be. */
+enum sl_err sl_listeners_bind(const struct sl_listener_plan *plan, const struct sl_addr *addr,
+                              int *ret_fd, struct sl_addr *ret_bound,
                               struct sl_fault *fault) SL_MUST_USE;
 /** Closes what is new; the set is as it was. */
 void sl_listeners_undo(struct sl_listeners *set, struct sl_listener_plan *plan);

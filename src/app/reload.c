@@ -11,7 +11,6 @@
 #include "app/worker.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "io/tcp.h"
 #include "proxy/access_log.h"
 #include "proxy/admission.h"
 #include "proxy/snapshot.h"
@@ -63,7 +62,7 @@ static enum sl_err prepare_admin(struct change *c)
     }
     if (c->config->admin.len == 0)
         return SL_OK;
-    return sl_tcp_listen(&c->config->admin, &c->admin_fd, &c->admin_bound, &c->fault);
+    return sl_listeners_bind(&c->plan, &c->config->admin, &c->admin_fd, &c->admin_bound, &c->fault);
 }
 
 static size_t add_own(struct sl_addr *own, size_t n, const struct sl_link *ring)
@@ -157,6 +156,8 @@ static void commit_admin(struct change *c)
         *socket = (struct sl_admin_socket){ .asked = c->config->admin, .bound = c->admin_bound };
         if (c->admin_fd >= 0)
             socket->admin = sl_admin_new(c->daemon->loop, c->admin_fd);
+        c->daemon->listeners.admin_fd = c->admin_fd;
+        c->daemon->listeners.admin_bound = c->admin_bound;
     }
     if (socket->admin == NULL)
         return;

@@ -40,11 +40,14 @@ static int open_socket(int family)
     return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
+static void set(int fd, int level, int option, int value)
+{
+    (void)setsockopt(fd, level, option, &value, sizeof(value));
+}
+
 static void set_on(int fd, int level, int option)
 {
-    int on = 1;
-
-    (void)setsockopt(fd, level, option, &on, sizeof(on));
+    set(fd, level, option, 1);
 }
 
 /* -- listen, accept -- */
@@ -116,14 +119,17 @@ static enum sl_err listen_failed(const struct sl_addr *addr, int os_errno, struc
     return SL_IO;
 }
 
-enum sl_err sl_tcp_listen(const struct sl_addr *addr, int *ret_fd, struct sl_addr *ret_bound,
-                          struct sl_fault *fault)
+void sl_tcp_yield(int fd, bool yields)
+{
+    set(fd, SOL_SOCKET, SO_REUSEPORT, yields);
+}
+
+/* Takes over the new socket. */
+static enum sl_err listen_on(int fd, const struct sl_addr *addr, int *ret_fd,
+                             struct sl_addr *ret_bound, struct sl_fault *fault)
 {
     struct sl_addr bound;
-    int fd = open_socket(addr->sa.sa_family);
 
-    if (fd < 0)
-        return listen_failed(addr, errno, fault);
     if (bind_and_listen(fd, addr, &bound) != 0) {
         int os_errno = errno;
 
@@ -133,6 +139,31 @@ enum sl_err sl_tcp_listen(const struct sl_addr *addr, int *ret_fd, struct sl_add
     *ret_fd = fd;
     *ret_bound = bound;
     return SL_OK;
+}
+
+enum sl_err sl_tcp_listen(const struct sl_addr *addr, int *ret_fd, struct sl_addr *ret_bound,
+                          struct sl_fault *fault)
+{
+    int fd = open_socket(addr->sa.sa_family);
+
+    return fd < 0 ? listen_failed(addr, errno, fault)
+                  : listen_on(fd, addr, ret_fd, ret_bound, fault);
+}
+
+/* The kernel wants the option on both sockets, and looks at it in bind and listen only. */
+enum sl_err sl_tcp_listen_over(const struct sl_addr *addr, int *ret_fd, struct sl_addr *ret_bound,
+                               struct sl_fault *fault)
+{
+    int fd = open_socket(addr->sa.sa_family);
+    enum sl_err err;
+
+    if (fd < 0)
+        return listen_failed(addr, errno, fault);
+    sl_tcp_yield(fd, true);
+    err = listen_on(fd, addr, ret_fd, ret_bound, fault);
+    if (err == SL_OK)
+        sl_tcp_yield(fd, false);
+    return err;
 }
 
 /* accept(2): errors of the network and of the firewall are handed out with the connection. */

@@ -20,6 +20,13 @@ struct sl_tcp_connect;
 enum sl_err sl_tcp_listen(const struct sl_addr *addr, int *ret_fd, struct sl_addr *ret_bound,
                           struct sl_fault *fault) SL_MUST_USE;
 
+/** As sl_tcp_listen, where listening sockets of this process that yield are no obstacle. */
+enum sl_err sl_tcp_listen_over(const struct sl_addr *addr, int *ret_fd, struct sl_addr *ret_bound,
+                               struct sl_fault *fault) SL_MUST_USE;
+/** Whether the listening socket @a fd yields: for the moment in which another takes its place,
+ * since any process of the same user may do so meanwhile. */
+void sl_tcp_yield(int fd, bool yields);
+
 /** SL_AGAIN when nobody waits; SL_LIMIT when descriptors ran out; errors of the connection that was
  * being accepted are skipped. */
 enum sl_err sl_tcp_accept(int listen_fd, int *ret_fd, struct sl_addr *ret_peer) SL_MUST_USE;

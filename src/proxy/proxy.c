@@ -5,6 +5,8 @@
  */
 #include "proxy/proxy.h"
 
+#include <sys/socket.h>
+
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -186,13 +188,11 @@ static void on_pause_over(void *arg)
     sl_watch_want(l->watch, SL_READABLE);
 }
 
-static void on_acceptable(void *arg, unsigned events)
+static enum sl_err accept_some(struct listener *l, unsigned max)
 {
-    struct listener *l = arg;
     enum sl_err err = SL_OK;
 
-    (void)events;
-    for (int i = 0; i < ACCEPT_ROUND && err == SL_OK; i++) {
+    for (unsigned i = 0; i < max && err == SL_OK; i++) {
         struct sl_addr peer;
         int fd;
 
@@ -202,7 +202,15 @@ static void on_acceptable(void *arg, unsigned events)
             admit(l, fd, &peer);
         }
     }
-    if (err == SL_LIMIT)
+    return err;
+}
+
+static void on_acceptable(void *arg, unsigned events)
+{
+    struct listener *l = arg;
+
+    (void)events;
+    if (accept_some(l, ACCEPT_ROUND) == SL_LIMIT)
         pause_accepting(l);
 }
 
@@ -216,12 +224,14 @@ void sl_proxy_listen(struct sl_proxy *p, int fd, const char *name)
     sl_watch_want(l->watch, SL_READABLE);
 }
 
+/* Who waits in the socket's queue has connected, and would be reset with it. */
 void sl_proxy_unlisten(struct sl_proxy *p, int fd)
 {
     SL_LIST_FOREACH (it, &p->listeners) {
         struct listener *l = SL_CONTAINER(it, struct listener, in_proxy);
 
         if (l->fd == fd) {
+            (void)accept_some(l, SOMAXCONN);
             listener_free(l);
             return;
         }

@@ -29,7 +29,8 @@ enum sl_err sl_proxy_configure(struct sl_proxy *proxy, struct sl_snapshot *snaps
  * and outlives the proxy.  @a name is for the log, static or outliving too. */
 void sl_proxy_listen(struct sl_proxy *proxy, int fd, const char *name);
 
-/** No longer accepts from @a fd; connections that are there stay. */
+/** No longer accepts from @a fd; connections that are there, or wait for it to accept them, stay.
+ */
 void sl_proxy_unlisten(struct sl_proxy *proxy, int fd);
 
 /** Takes no new connection, ends each keep-alive connection with its exchange; @a drained runs

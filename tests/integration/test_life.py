@@ -451,6 +451,30 @@ def test_an_ipv6_listener(sluice, plain_origin, host):
         assert http1.read_response(http1.Reader(sock)).text.startswith("GET /six")
 
 
+def n_listening(port):
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
+def test_reload_moves_sockets_over_each_other(sluice, surroundings, origin, tunnel, host):
+    proxy = sluice({"listeners": [{"address": "127.0.0.1:0"}]}, listen=None)
+    client = tunnel(proxy, host, origin.port)
+    admin, listener = proxy.admin, f"127.0.0.1:{proxy.port}"
+    for address in (f"0.0.0.0:{proxy.port}", listener):
+        said = proxy.reload(merged(surroundings, {"listeners": [{"address": address}],
+                                                  "admin": {"address": admin}}))
+        assert "reloaded" in said
+        waiting.until(lambda: n_listening(proxy.port) == 1, "the old socket to be closed")
+        assert tunnel(proxy, host, origin.port).get("/").status == 200
+    proxy.reload(merged(surroundings, {"listeners": [{"address": admin}],
+                                       "admin": {"address": listener}}))
+    proxy.port, proxy._admin = int(admin.rsplit(":", 1)[1]), listener
+    waiting.until(lambda: proxy.look("/healthz")[0] == 200, "the admin address to be elsewhere")
+    assert tunnel(proxy, host, origin.port).get("/").status == 200
+    assert client.get("/").status == 200
+
+
 def test_listen_takes_the_place_of_the_file_s_listeners(sluice):
     proxy = sluice({"listeners": [{"address": "127.0.0.1:1"}]})
     assert proxy.port > 1

@@ -33,7 +33,8 @@ def command(binary, *arguments, timeout=60, env=None):
 
 
 class Sluice:
-    def __init__(self, binary, directory, config, arguments=(), env=None):
+    def __init__(self, binary, directory, config, arguments=(), env=None, listen="127.0.0.1:0"):
+        """listen None: as the configuration says."""
         self.binary = binary
         self.dir = directory
         self.state = directory / "state"
@@ -50,8 +51,8 @@ class Sluice:
         self._admin = None
         self.write(config)
         self.process = subprocess.Popen(
-            [binary, "run", "-c", self.file, "--state-dir", self.state, "--listen", "127.0.0.1:0",
-             *arguments],
+            [binary, "run", "-c", self.file, "--state-dir", self.state,
+             *(["--listen", listen] if listen else []), *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             cwd=directory, env={**os.environ, **(env or {})})
         self.thread = threading.Thread(target=self._watch, daemon=True)
