@@ -36,13 +36,14 @@
 
 struct key {
     EVP_PKEY *pkey;
+    uint64_t ends_us; /* monotonic; 0: with its only leaf */
     uint8_t id[KEY_ID_LEN];
 };
 
 struct slot {
     pthread_mutex_t lock;
     struct key key;
-    atomic_uint_fast64_t made_us; /* monotonic; 0: no key yet */
+    atomic_uint_fast64_t ends_us; /* the key's; 0: no key yet */
 };
 
 struct sl_leaf_keys {
@@ -55,6 +56,7 @@ struct sl_leaf {
     atomic_uint refs;
     X509 *cert;
     EVP_PKEY *key;
+    uint64_t key_ends_us; /* as of struct key */
     struct sl_ca *ca;
     int64_t expires;
 };
@@ -126,11 +128,9 @@ static enum sl_err make_key(enum sl_leaf_kind kind, struct key *ret_key, struct 
     return SL_OK;
 }
 
-static bool is_older(const struct slot *slot, uint64_t age_us)
+static bool ends_within(const struct slot *slot, uint64_t us)
 {
-    uint64_t made_us = atomic_load_explicit(&slot->made_us, memory_order_acquire);
-
-    return made_us == 0 || sl_mono_us() - made_us >= age_us;
+    return sl_mono_us() + us >= atomic_load_explicit(&slot->ends_us, memory_order_acquire);
 }
 
 /* Called under the slot's lock: others that need a key of this kind wait for the same one.  That is
@@ -144,7 +144,8 @@ static enum sl_err renew(struct slot *slot, enum sl_leaf_kind kind, struct sl_fa
         return err;
     EVP_PKEY_free(slot->key.pkey);
     slot->key = key;
-    atomic_store_explicit(&slot->made_us, sl_mono_us(), memory_order_release);
+    slot->key.ends_us = sl_mono_us() + KEY_LIFE_US;
+    atomic_store_explicit(&slot->ends_us, slot->key.ends_us, memory_order_release);
     return SL_OK;
 }
 
@@ -154,7 +155,7 @@ static enum sl_err take_shared(struct slot *slot, enum sl_leaf_kind kind, struct
     enum sl_err err = SL_OK;
 
     pthread_mutex_lock(&slot->lock);
-    if (is_older(slot, KEY_LIFE_US))
+    if (ends_within(slot, 0))
         err = renew(slot, kind, fault);
     if (err == SL_OK) {
         *ret_key = slot->key;
@@ -176,7 +177,7 @@ bool sl_leaf_is_slow(const struct sl_leaf_keys *keys, const struct sl_leaf_conf 
 {
     if (conf->kind != SL_LEAF_RSA_2048)
         return false;
-    return conf->host_scope || is_older(&keys->slots[conf->kind], KEY_LIFE_US - KEY_MARGIN_US);
+    return conf->host_scope || ends_within(&keys->slots[conf->kind], KEY_MARGIN_US);
 }
 
 static X509_EXTENSION *make_fixed(int nid, bool critical, struct sl_str der)
@@ -401,13 +402,14 @@ static bool fill(X509 *cert, struct sl_ca *ca, const struct key *key, const stru
            add_subject_key_id(cert, key) && add_authority_key_id(cert, ca);
 }
 
-static struct sl_leaf *leaf_new(struct sl_ca *ca, EVP_PKEY *key, int64_t expires)
+static struct sl_leaf *leaf_new(struct sl_ca *ca, const struct key *key, int64_t expires)
 {
     struct sl_leaf *leaf = sl_zalloc(sizeof(*leaf));
 
     atomic_init(&leaf->refs, 1);
     leaf->cert = X509_new();
-    leaf->key = key;
+    leaf->key = key->pkey;
+    leaf->key_ends_us = key->ends_us;
     leaf->ca = sl_ca_ref(ca);
     leaf->expires = expires;
     return leaf;
@@ -442,7 +444,7 @@ struct sl_leaf *sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
         err = take_key(keys, conf, &key, fault);
     if (err != SL_OK)
         return NULL;
-    leaf = leaf_new(ca, key.pkey, end_of_life(ca, now, conf->lifetime_s));
+    leaf = leaf_new(ca, &key, end_of_life(ca, now, conf->lifetime_s));
     if (!build(leaf, &key, &subject, now) || !add_fixed(leaf->cert, keys->fixed[conf->kind]))
         err = sl_crypto_fault_set(fault, SL_INTERNAL, "building a leaf");
     else
@@ -487,6 +489,11 @@ EVP_PKEY *sl_leaf_key(const struct sl_leaf *leaf)
 struct sl_ca *sl_leaf_ca(const struct sl_leaf *leaf)
 {
     return leaf->ca;
+}
+
+bool sl_leaf_has_old_key(const struct sl_leaf *leaf)
+{
+    return leaf->key_ends_us != 0 && sl_mono_us() >= leaf->key_ends_us;
 }
 
 int64_t sl_leaf_expires(const struct sl_leaf *leaf)

@@ -51,6 +51,8 @@ void sl_leaf_unref(struct sl_leaf **leaf);
 X509 *sl_leaf_cert(const struct sl_leaf *leaf);       /**< borrowed */
 EVP_PKEY *sl_leaf_key(const struct sl_leaf *leaf);    /**< borrowed */
 struct sl_ca *sl_leaf_ca(const struct sl_leaf *leaf); /**< borrowed: its chain goes with the leaf */
-int64_t sl_leaf_expires(const struct sl_leaf *leaf);  /**< seconds since the epoch */
+/** Its key was shared, and is a day old. */
+bool sl_leaf_has_old_key(const struct sl_leaf *leaf);
+int64_t sl_leaf_expires(const struct sl_leaf *leaf); /**< seconds since the epoch */
 
 #endif

@@ -168,7 +168,7 @@ static bool is_fresh(const struct sl_leaf *leaf, const struct sl_leaf_conf *conf
     int64_t tenth = (int64_t)conf->lifetime_s / 10;
     int64_t margin = tenth < MARGIN_S ? tenth : MARGIN_S;
 
-    return sl_leaf_expires(leaf) - (int64_t)time(NULL) >= margin;
+    return !sl_leaf_has_old_key(leaf) && sl_leaf_expires(leaf) - (int64_t)time(NULL) >= margin;
 }
 
 /* Under the lock: the fresh leaf with a reference for the caller, or NULL. */

@@ -20,8 +20,8 @@ struct sl_leaf_cache *sl_leaf_cache_new(uint32_t max_entries);
 void sl_leaf_cache_free(struct sl_leaf_cache **cache);
 
 /** The leaf of @a host, with a reference for the caller; NULL on a miss.  Leaves of another CA,
- * kind, or with less than an hour (or a tenth of their lifetime, if that is less) to live are
- * misses. */
+ * kind, with a shared key of yesterday, or with less than an hour (or a tenth of their lifetime, if
+ * that is less) to live are misses. */
 struct sl_leaf *sl_leaf_cache_get(struct sl_leaf_cache *cache, struct sl_ca *ca,
                                   const struct sl_leaf_conf *conf, struct sl_str host);
 

@@ -8,6 +8,8 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -18,6 +20,19 @@
 #include "tls/leaf_cache.h"
 
 #define WEEK_S 604800u
+#define DAY_S 86400
+
+static time_t skew_s;
+
+/* In place of the library's: a monotonic clock that can be put forward. */
+int clock_gettime(clockid_t clock, struct timespec *ts)
+{
+    long failed = syscall(SYS_clock_gettime, clock, ts);
+
+    if (clock == CLOCK_MONOTONIC)
+        ts->tv_sec += skew_s;
+    return (int)failed;
+}
 
 static const struct sl_leaf_conf ec = { .kind = SL_LEAF_ECDSA_P256, .lifetime_s = WEEK_S };
 /* Slow whatever was forged before, so that others can join. */
@@ -197,6 +212,27 @@ static void test_near_its_end_is_a_miss(void **state)
     assert_true(is_hit(&w, &ec, "a.example"));
     (void)fetch(&w, &brisk, "b.example");
     assert_true(is_hit(&w, &brisk, "b.example"));
+    world_free(&w);
+}
+
+static void test_a_key_of_yesterday_is_a_miss(void **state)
+{
+    struct world w = world_new(10);
+    struct sl_leaf_conf own = ec;
+
+    (void)state;
+    own.host_scope = true;
+    (void)fetch(&w, &ec, "a.example");
+    (void)fetch(&w, &own, "a.example");
+    skew_s += DAY_S - 60;
+    assert_true(is_hit(&w, &ec, "a.example"));
+    (void)fetch(&w, &ec, "b.example");
+    skew_s += 60;
+    assert_false(is_hit(&w, &ec, "a.example"));
+    assert_false(is_hit(&w, &ec, "b.example"));
+    assert_true(is_hit(&w, &own, "a.example"));
+    assert_true(fetch(&w, &ec, "a.example").forged);
+    assert_true(is_hit(&w, &ec, "a.example"));
     world_free(&w);
 }
 
@@ -412,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_miss_then_hit),
         cmocka_unit_test(test_another_is_a_miss),
         cmocka_unit_test(test_near_its_end_is_a_miss),
+        cmocka_unit_test(test_a_key_of_yesterday_is_a_miss),
         cmocka_unit_test(test_least_recently_used_goes),
         cmocka_unit_test(test_never_more_than_its_entries),
         cmocka_unit_test(test_failure_is_reported_and_not_kept),
