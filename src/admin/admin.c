@@ -5,6 +5,8 @@
  */
 #include "admin/admin.h"
 
+#include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "admin/admin_conn.h"
@@ -41,6 +43,8 @@ struct sl_admin *sl_admin_new(struct sl_loop *loop, int fd)
     admin->is_unix = is_unix_socket(fd);
     sl_list_init(&admin->conns);
     admin->watch = sl_watch_new(loop, fd, on_acceptable, admin);
+    if (admin->watch == NULL)
+        sl_log(SL_LOG_ERROR, "cannot accept on the admin address: %s", strerror(errno));
     sl_prometheus_register();
     update_watch(admin);
     return admin;

@@ -30,6 +30,8 @@
 #include "tls/ticket_keys.h"
 
 #define TICKET_ROTATE_S 43200u
+/* With fewer no loop can be made; libuv then aborts instead of saying so. */
+#define MIN_FILES 32u
 
 static void stop(struct sl_daemon *d)
 {
@@ -237,7 +239,7 @@ static void on_handover_signal(void *arg, int signum)
     sl_log(SL_LOG_WARN, "SIGUSR2: handing sockets over is not supported by this version");
 }
 
-static void hear_signals(struct sl_daemon *d)
+static enum sl_err hear_signals(struct sl_daemon *d)
 {
     static const struct {
         int signum;
@@ -249,8 +251,12 @@ static void hear_signals(struct sl_daemon *d)
     };
 
     (void)signal(SIGPIPE, SIG_IGN);
-    for (size_t i = 0; i < SL_DAEMON_SIGNALS; i++)
+    for (size_t i = 0; i < SL_DAEMON_SIGNALS; i++) {
         d->signals[i] = sl_signal_new(d->loop, heard[i].signum, heard[i].fn, d);
+        if (d->signals[i] == NULL)
+            return SL_LIMIT;
+    }
+    return SL_OK;
 }
 
 /* -- workers -- */
@@ -303,24 +309,27 @@ static void free_workers(struct sl_daemon *d)
 
 /* A proxy needs two descriptors a connection; the soft limit is there for select(2), which is not
  * used. */
-static void set_process_limits(void)
+static enum sl_err set_process_limits(void)
 {
-    struct rlimit files;
+    struct rlimit files = { 0 };
 
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
     /* The authority's key must not end up in a core file. */
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return SL_OK;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+    return files.rlim_cur < MIN_FILES ? SL_LIMIT : SL_OK;
 }
 
 static enum sl_err init(struct sl_daemon *d)
 {
-    set_process_limits();
+    enum sl_err err = set_process_limits();
+
     sl_conn_register();
     sl_listeners_init(&d->listeners);
-    d->loop = sl_loop_new();
+    if (err == SL_OK)
+        d->loop = sl_loop_new();
     if (d->loop == NULL)
         return SL_LIMIT;
     d->mailbox = sl_mailbox_new(d->loop);
@@ -328,8 +337,7 @@ static enum sl_err init(struct sl_daemon *d)
     d->shared.tickets = sl_ticket_keys_new(TICKET_ROTATE_S);
     d->shared.admission = sl_admission_new(&(struct sl_admission_conf){
         .connections = UINT32_MAX, .connections_per_client = UINT32_MAX });
-    hear_signals(d);
-    return SL_OK;
+    return hear_signals(d);
 }
 
 static void fini_admin(struct sl_admin_socket *socket)
@@ -372,6 +380,15 @@ static void fini(struct sl_daemon *d)
     sl_log_stop();
 }
 
+/* Where nobody has said what is missing, it is descriptors. */
+static int failed(enum sl_err err, const struct sl_reload_error *error)
+{
+    bool is_unsaid = err == SL_LIMIT && error->text[0] == '\0';
+
+    return sl_cmd_failed(err, is_unsaid ? "no descriptors left: raise the limit of open files"
+                                        : error->text);
+}
+
 int sl_cmd_run(const struct sl_options *options)
 {
     struct sl_daemon d = { .options = options, .status = SL_EXIT_OK };
@@ -389,7 +406,7 @@ int sl_cmd_run(const struct sl_options *options)
     if (err == SL_OK)
         sl_loop_run(d.loop);
     else
-        d.status = sl_cmd_failed(err, error.text);
+        d.status = failed(err, &error);
     d.state = SL_DAEMON_STOPPED;
     fini(&d);
     return d.status;

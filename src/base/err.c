@@ -106,6 +106,7 @@ static enum sl_err from_errno(int os_errno)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
+    case ENOSPC:
         return SL_LIMIT;
     default:
         return SL_IO;

@@ -8,6 +8,7 @@
 #include "io/loop.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <uv.h>
 
 #include "base/mem.h"
@@ -387,16 +388,23 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 struct sl_watch *sl_watch_new(struct sl_loop *loop, int fd, sl_watch_fn *fn, void *arg)
 {
     struct sl_watch *w = sl_zalloc(sizeof(*w));
+    int failed = uv_poll_init(&loop->uv, &w->poll, fd);
 
+    if (failed != 0) {
+        sl_free(w);
+        errno = -failed;
+        return NULL;
+    }
     w->fn = fn;
     w->arg = arg;
-    sl_assert(uv_poll_init(&loop->uv, &w->poll, fd) == 0);
     w->poll.data = w;
     return w;
 }
 
 void sl_watch_want(struct sl_watch *w, unsigned events)
 {
+    if (w == NULL)
+        return;
     w->wanted = events;
     /* A left-over interest in reading may never cost anything; one in writing would fire at once.
      */
@@ -427,11 +435,15 @@ struct sl_signal *sl_signal_new(struct sl_loop *loop, int signum, sl_signal_fn *
 {
     struct sl_signal *s = sl_zalloc(sizeof(*s));
 
+    if (uv_signal_init(&loop->uv, &s->handle) != 0) {
+        sl_free(s);
+        return NULL;
+    }
     s->fn = fn;
     s->arg = arg;
-    uv_signal_init(&loop->uv, &s->handle);
     s->handle.data = s;
-    sl_assert(uv_signal_start(&s->handle, on_signal, signum) == 0);
+    if (uv_signal_start(&s->handle, on_signal, signum) != 0)
+        sl_signal_free(&s);
     return s;
 }
 

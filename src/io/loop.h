@@ -87,7 +87,8 @@ struct sl_watch;
  */
 typedef void sl_watch_fn(void *arg, unsigned events);
 
-/** Watches @a fd for nothing yet.  The descriptor stays the caller's. */
+/** Watches @a fd for nothing yet.  The descriptor stays the caller's.  NULL with errno when the
+ * kernel refuses, as when fs.epoll.max_user_watches is reached; want and free take that. */
 struct sl_watch *sl_watch_new(struct sl_loop *loop, int fd, sl_watch_fn *fn, void *arg);
 /** Sets the events reported.  Interest is dropped lazily: what is not wanted is never reported, but
  * the kernel is told only when it would report it, so that toggling costs no system call. */
@@ -100,6 +101,7 @@ void sl_watch_free(struct sl_watch **w);
 struct sl_signal;
 typedef void sl_signal_fn(void *arg, int signum);
 
+/** NULL: out of descriptors. */
 struct sl_signal *sl_signal_new(struct sl_loop *loop, int signum, sl_signal_fn *fn, void *arg);
 void sl_signal_free(struct sl_signal **s);
 

@@ -1,6 +1,8 @@
 /* tcp.c -- streams over sockets.
  *
- * A stream has a watch from the first want on: short exchanges that never wait cost none.
+ * A stream has a watch from the first want on: short exchanges that never wait cost none.  One that
+ * the kernel will not watch has failed: its owner is told that it is ready, and everything answers
+ * the fault.
  * A connect is a stream from the start, waiting to become writable; what fails at once is kept in
  * its fault and reported by its task.
  */
@@ -24,6 +26,8 @@ struct tcp {
     struct sl_loop *loop;
     struct sl_watch *watch; /* NULL before the first want */
     int fd;
+    bool is_unwatchable;
+    struct sl_task unwatchable; /* tells the owner */
 };
 
 struct sl_tcp_connect {
@@ -215,6 +219,8 @@ static enum sl_err tcp_read(struct sl_stream *s, void *buf, size_t cap, size_t *
 {
     ssize_t n;
 
+    if (tcp_of(s)->is_unwatchable)
+        return s->fault.err;
     do
         n = recv(tcp_of(s)->fd, buf, cap, 0);
     while (n < 0 && errno == EINTR);
@@ -232,6 +238,8 @@ static enum sl_err tcp_writev(struct sl_stream *s, const struct iovec *iov, int 
     struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov };
     ssize_t n;
 
+    if (tcp_of(s)->is_unwatchable)
+        return s->fault.err;
     msg.msg_iovlen = (size_t)(n_iov < IOV_MAX ? n_iov : IOV_MAX);
     do
         n = sendmsg(tcp_of(s)->fd, &msg, MSG_NOSIGNAL);
@@ -244,6 +252,8 @@ static enum sl_err tcp_writev(struct sl_stream *s, const struct iovec *iov, int 
 
 static enum sl_err tcp_shutdown(struct sl_stream *s)
 {
+    if (tcp_of(s)->is_unwatchable)
+        return s->fault.err;
     if (shutdown(tcp_of(s)->fd, SHUT_WR) == 0)
         return SL_OK;
     /* The kernel no longer counts a connection that was reset as connected. */
@@ -263,14 +273,30 @@ static void on_watch(void *arg, unsigned events)
     t->base.on_ready(t->base.arg, events);
 }
 
+static void on_unwatchable(void *arg)
+{
+    on_watch(arg, SL_READABLE | SL_WRITABLE);
+}
+
+static void begin_watch(struct tcp *t)
+{
+    t->watch = sl_watch_new(t->loop, t->fd, on_watch, t);
+    if (t->watch != NULL)
+        return;
+    (void)sl_fault_errno(&t->base.fault, errno, "waiting for a connection (epoll)");
+    t->is_unwatchable = true;
+}
+
 static void tcp_want(struct sl_stream *s, unsigned events)
 {
     struct tcp *t = tcp_of(s);
 
-    if (t->watch == NULL && events == 0)
-        return;
-    if (t->watch == NULL)
-        t->watch = sl_watch_new(t->loop, t->fd, on_watch, t);
+    if (t->watch == NULL && events != 0 && !t->is_unwatchable)
+        begin_watch(t);
+    if (t->is_unwatchable && events != 0)
+        sl_task_post_next(t->loop, &t->unwatchable);
+    else
+        sl_task_cancel(t->loop, &t->unwatchable);
     sl_watch_want(t->watch, events);
 }
 
@@ -282,6 +308,7 @@ static void tcp_close(struct sl_stream *s)
     if (s->fault.err != SL_OK)
         (void)setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
     sl_watch_free(&t->watch);
+    sl_task_cancel(t->loop, &t->unwatchable);
     close(t->fd);
     t->fd = -1;
     sl_loop_defer_free(t->loop, t, sl_free);
@@ -311,6 +338,7 @@ struct sl_stream *sl_tcp_stream_new(struct sl_loop *loop, int fd)
     t->base.ops = &tcp_ops;
     t->loop = loop;
     t->fd = fd;
+    t->unwatchable = (struct sl_task){ .fn = on_unwatchable, .arg = t };
     /* Refused by unix sockets, which do not need it. */
     set_on(fd, IPPROTO_TCP, TCP_NODELAY);
     return &t->base;
@@ -360,8 +388,11 @@ static void on_connected(void *arg, unsigned events)
 
     (void)events;
     (void)getsockopt(tcp_of(stream)->fd, SOL_SOCKET, SO_ERROR, &os_errno, &len);
-    if (os_errno != 0) {
+    if (os_errno != 0)
         (void)sl_fault_errno(&c->fault, os_errno, "connect");
+    else
+        c->fault = stream->fault;
+    if (c->fault.err != SL_OK) {
         finish(c, NULL);
         return;
     }

@@ -5,6 +5,8 @@
  */
 #include "proxy/proxy.h"
 
+#include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/list.h"
@@ -221,6 +223,8 @@ void sl_proxy_listen(struct sl_proxy *p, int fd, const char *name)
     *l = (struct listener){ .proxy = p, .fd = fd, .name = name };
     sl_list_add(&p->listeners, &l->in_proxy);
     l->watch = sl_watch_new(p->loop, fd, on_acceptable, l);
+    if (l->watch == NULL)
+        sl_log(SL_LOG_ERROR, "a worker cannot accept on %s: %s", name, strerror(errno));
     sl_watch_want(l->watch, SL_READABLE);
 }
 

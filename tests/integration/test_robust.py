@@ -21,6 +21,15 @@ from harness.origin import Origin
 from harness.process import Sluice, merged
 
 
+@pytest.mark.parametrize("n", [8, 20])
+def test_a_start_without_descriptors_says_so(shell, binary, tmp_path, n):
+    ended = shell("sh", "-c", f'ulimit -n {n}; exec "$0" run --state-dir {tmp_path} --listen '
+                  "127.0.0.1:0 --set admin.address=off --set workers=3", binary,
+                  env={"ASAN_OPTIONS": "detect_leaks=0"})
+    assert ended.returncode == 1
+    assert "raise the limit of open files" in ended.stderr
+
+
 def test_running_out_of_descriptors(binary, surroundings, plain_origin, host, tmp_path):
     """New connections wait or are refused; those that are there, and later ones, are served."""
     wrapper = tmp_path / "few"

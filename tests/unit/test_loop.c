@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -289,6 +291,23 @@ static void watch_reports_only_what_is_wanted(void **state)
     sl_loop_free(&loop);
 }
 
+/* As it is with any descriptor when the user's limit of watches is reached. */
+static void what_the_kernel_will_not_watch(void **state)
+{
+    struct sl_loop *loop = sl_loop_new();
+    struct sl_watch *none;
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+    (void)state;
+    none = sl_watch_new(loop, fd, on_probe, NULL);
+    assert_null(none);
+    assert_int_equal(errno, EPERM);
+    sl_watch_want(none, SL_READABLE);
+    sl_watch_free(&none);
+    close(fd);
+    sl_loop_free(&loop);
+}
+
 static void watch_can_end_inside_its_callback(void **state)
 {
     struct sl_loop *loop = sl_loop_new();
@@ -405,6 +424,7 @@ int main(void)
         cmocka_unit_test_setup(next_turn_is_another_turn, reset),
         cmocka_unit_test_setup(endless_tasks_do_not_starve_timers, reset),
         cmocka_unit_test(watch_reports_only_what_is_wanted),
+        cmocka_unit_test(what_the_kernel_will_not_watch),
         cmocka_unit_test(watch_can_end_inside_its_callback),
         cmocka_unit_test(hang_up_is_reported_while_wanted),
         cmocka_unit_test(signals_arrive_on_the_loop),

@@ -5,8 +5,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -235,6 +238,63 @@ static void nobody_listens(void **state)
     sl_loop_free(&loop);
 }
 
+static bool is_full;
+
+/* In place of the library's: when the user's limit of watches is reached. */
+__attribute__((visibility("default"))) int epoll_ctl(int epfd, int op, int fd,
+                                                     struct epoll_event *event)
+{
+    if (!is_full || op != EPOLL_CTL_ADD)
+        return (int)syscall(SYS_epoll_ctl, epfd, op, fd, event);
+    errno = ENOSPC;
+    return -1;
+}
+
+static void what_cannot_be_watched_fails_alone(void **state)
+{
+    struct link l;
+    struct ear ear = { 0 };
+    char buf[8];
+    size_t n;
+
+    (void)state;
+    open_link(&l, addr_of("127.0.0.1:0"));
+    assert_int_equal(sl_stream_write(l.client, "here", 4, &n), SL_OK);
+    sl_stream_on_ready(l.server, on_ready, &ear);
+    is_full = true;
+    sl_stream_want(l.server, SL_READABLE);
+    is_full = false;
+    assert_int_equal(ear.seen, 0);
+    while (ear.seen == 0)
+        sl_loop_turn(l.loop, true);
+    assert_int_equal(sl_stream_read(l.server, buf, sizeof(buf), &n), SL_LIMIT);
+    assert_int_equal(sl_stream_write(l.server, "no", 2, &n), SL_LIMIT);
+    assert_int_equal(sl_stream_shutdown(l.server), SL_LIMIT);
+    assert_int_equal(l.server->fault.os_errno, ENOSPC);
+    wait_for(l.loop, l.client, SL_WRITABLE);
+    sl_stream_want(l.server, SL_READABLE);
+    close_link(&l);
+}
+
+static void a_connect_that_cannot_be_watched_fails(void **state)
+{
+    struct sl_loop *loop = sl_loop_new();
+    struct dial d = { 0 };
+    struct sl_addr bound;
+    int fd = listen_on(addr_of("127.0.0.1:0"), &bound);
+
+    (void)state;
+    is_full = true;
+    d.op = sl_tcp_connect_start(loop, &bound, on_dialed, &d);
+    is_full = false;
+    while (d.n_calls == 0)
+        sl_loop_turn(loop, true);
+    assert_null(d.stream);
+    assert_int_equal(d.err, SL_LIMIT);
+    close(fd);
+    sl_loop_free(&loop);
+}
+
 static void a_cancelled_connect_is_silent(void **state)
 {
     struct sl_loop *loop = sl_loop_new();
@@ -348,6 +408,8 @@ int main(void)
         cmocka_unit_test(a_peer_that_stops_reading_blocks_writes),
         cmocka_unit_test(a_reset_is_a_reset),
         cmocka_unit_test(nobody_listens),
+        cmocka_unit_test(what_cannot_be_watched_fails_alone),
+        cmocka_unit_test(a_connect_that_cannot_be_watched_fails),
         cmocka_unit_test(a_cancelled_connect_is_silent),
         cmocka_unit_test(a_unix_socket_is_ours_alone),
         cmocka_unit_test(addresses_in_use),
