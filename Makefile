@@ -57,7 +57,10 @@ docs: ## write docs/ERRORS.md and docs/STATES.md from the tables, check the man 
 	@tools/install-deps docs
 	@$(PYTHON) tools/gen-docs
 
-install: build ## install under PREFIX (/usr/local), honours DESTDIR
+install: build/release/build.ninja ## install under PREFIX (/usr/local), honours DESTDIR
+	@grep -qxF 'prefix = $(PREFIX)' build/release/meson-private/cmd_line.txt || \
+		meson configure build/release -Dprefix=$(PREFIX)
+	@$(NINJA) -C build/release sluice
 	@meson install -C build/release --no-rebuild
 
 deb: deps-build ## build a Debian package into build/
