@@ -79,13 +79,15 @@ static bool is_first_sound(const struct sl_ws *ws)
     }
 }
 
-/* RFC 6455 sections 5.1 and 5.5. */
+/* RFC 6455 sections 5.1 and 5.5; a close frame has a whole code or none. */
 static bool is_second_sound(const struct sl_ws *ws)
 {
     bool is_masked = (ws->head[1] & MASKED) != 0;
     unsigned len = ws->head[1] & 0x7fu;
 
-    return is_masked == ws->is_from_client && (!is_control(ws) || len <= CONTROL_MAX);
+    if (is_masked != ws->is_from_client || (is_control(ws) && len > CONTROL_MAX))
+        return false;
+    return ws->opcode != CLOSE || len != 1;
 }
 
 /* RFC 6455 section 5.2: no more bytes than the length needs. */

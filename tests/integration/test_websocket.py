@@ -113,6 +113,7 @@ def no_frames(masked):
         "behind a frame": (text, b"SSH-2.0-x\r\n"),
         "masked the wrong way": (text, websocket.frame(websocket.TEXT, b"x", not masked)),
         "reserved bit": (b"", bytes([text[0] | 0x20]) + text[1:]),
+        "half a close code": (b"", websocket.frame(websocket.CLOSE, b"\x03", masked)),
         "reserved opcode": (b"", bytes([0x83]) + text[1:]),
         "after the close": (end, text)}.items()]
 
@@ -147,6 +148,7 @@ def test_an_origin_that_sends_no_frames_is_cut_off(sluice, open_socket, host, pa
     assert client.is_closed()
     line = proxy.log(host=host)
     assert (line["status"], line["error"]) == (101, "bad_response")
+    assert line.get("close_code") == (1000 if passes[:1] == b"\x88" else None)
 
 
 def test_an_idle_websocket_ends(sluice, open_socket, host):

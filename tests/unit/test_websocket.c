@@ -35,6 +35,7 @@ static const struct {
       0, 0, 1001, false, false },
     { "masked close", BYTES("\x88\x82\x01\x02\x03\x04\x02\xea"), 0, 0, 1000, false, true },
     { "close without a code", BYTES("\x88\x00"), 0, 0, 1005, false, false },
+    { "close with half a code", BYTES("\x88\x01\x03"), 0, 0, 0, true, false },
     { "text after a close", BYTES("\x88\x00\x81\x00"), 0, 0, 1005, true, false },
     { "pong after a close", BYTES("\x88\x02\x03\xe8\x8a\x00"), 0, 0, 1000, true, false },
     { "not masked", BYTES("\x81\x02hi"), 0, 0, 0, true, true },
