@@ -1,4 +1,5 @@
 """WebSocket from HTTP/2 clients: extended CONNECT (RFC 8441) is an upgrade, checked as one."""
+import asyncio
 import os
 import threading
 
@@ -292,7 +293,8 @@ def echo_extended(exchange):
     reader = Body(exchange)
     while True:
         first, payload = websocket.read(reader)
-        exchange.data(websocket.frame(first & 0xf, payload, masked=False))
+        opcode = websocket.PONG if first & 0xf == websocket.PING else first & 0xf
+        exchange.data(websocket.frame(opcode, payload, masked=False, fin=bool(first & 0x80)))
         if first & 0xf == websocket.CLOSE:
             return exchange.end()
 
@@ -330,6 +332,31 @@ def test_from_http1_to_an_http2_origin(proxy, h2_origin, tunnel, host, more):
     client.send(websocket.frame(websocket.TEXT, b"hello"))
     first, payload = websocket.read(client.reader)
     assert (first & 0xf, payload) == (websocket.TEXT, b"hello")
+
+
+def test_the_websockets_library_to_an_http2_origin(proxy, h2_origin, connect, host):
+    websockets = pytest.importorskip("websockets")
+    origin = h2_origin(scripts={"/ws": echo_extended},
+                       settings={Setting.ENABLE_CONNECT_PROTOCOL: 1})
+
+    async def talk():
+        client = connect(proxy)
+        answer = await asyncio.to_thread(client.connect, host, origin.port)
+        assert answer.status == 200
+        async with websockets.connect(f"wss://{host}:{origin.port}/ws", sock=client.sock,
+                                      ssl=proxy.trusting(), server_hostname=host,
+                                      compression=None, max_size=None) as ws:
+            for message in ("hello", b"\0\1" * 50000, ""):
+                await ws.send(message)
+                assert await ws.recv() == message
+            await (await ws.ping())
+
+    asyncio.run(asyncio.wait_for(talk(), 30))
+    asked = origin.requests[0]
+    assert (asked.method, asked.protocol) == ("CONNECT", "websocket")
+    line = proxy.log(host=host)
+    assert (line["status"], line["http"], line["close_code"], line["error"]) == (
+        101, "1.1", 1000, None)
 
 
 @pytest.mark.parametrize("framing", [("Content-Length", "90000"), ("Transfer-Encoding", "chunked")],
