@@ -325,15 +325,21 @@ static struct sl_fields *request_trailers(struct sl_http_stream *s)
     return &request_of(s)->srv->wire.recv.trailers;
 }
 
+/* What a client says behind a CONNECT before it is answered is for the target, not for us. */
+static bool has_more(struct sl_h1_recv *r)
+{
+    return r->len != 0 || sl_h1_recv_look(r) || r->len != 0;
+}
+
 /* With the request's body still to come, what follows on the connection could not be told apart
  * from it once the response has ended (a client that waits for 100 may even leave it out). */
 static bool is_last(const struct request *rq)
 {
-    const struct sl_h1_recv *r = &rq->srv->wire.recv;
+    struct sl_h1_recv *r = &rq->srv->wire.recv;
 
     if (rq->is_last || !rq->head.keep_alive || rq->srv->is_draining)
         return true;
-    return !sl_h1_recv_is_complete(r);
+    return !sl_h1_recv_is_complete(r) || (rq->head.is_connect && has_more(r));
 }
 
 static bool is_bodiless(const struct request *rq, const struct sl_head *head)

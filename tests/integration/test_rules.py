@@ -6,6 +6,7 @@ import pytest
 
 from harness import http1
 from harness.check_service import deny
+from harness.client import request
 from harness.origin import Origin
 
 NAMED = {"name": "no-adverts", "reason": "advertising"}
@@ -76,6 +77,16 @@ def test_the_connection_is_usable_after_a_refusal(sluice, origin, connect, host)
     assert client.connect(host, origin.port).status == 403
     client.tunnel("other-" + host, origin.port)
     assert client.get("/").status == 200
+
+
+def test_bytes_behind_a_refused_connect_are_no_request(sluice, origin, connect, host):
+    proxy = sluice({"rules": [{"when": f"host {host}", "do": "refuse"}]})
+    client = connect(proxy)
+    authority = f"{host}:{origin.port}"
+    client.send(request("CONNECT", authority, authority) + b"\x16\x03\x01\x02\x00\x01")
+    answer = client.read()
+    assert (answer.status, answer.get("connection")) == (403, "close")
+    assert client.is_closed()
 
 
 @pytest.mark.smoke

@@ -684,6 +684,36 @@ static void refused_connect_goes_on(void **state)
     bench_end(&b);
 }
 
+/* What comes early is meant for somebody else, whether it was read with the CONNECT or not. */
+static void refused_connect_with_bytes_behind_is_the_last(void **state)
+{
+    static const char *const reads[][2] = {
+        { "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n\x16\x03", NULL },
+        { "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "GET /a HTTP/1.1\r\n" HOST "\r\n" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(reads); i++) {
+        struct bench b;
+        struct sl_http_stream *s;
+        char got[100];
+        size_t n;
+
+        bench_begin(&b, true);
+        say(&b, reads[i][0]);
+        s = take_request(&b);
+        if (reads[i][1] != NULL)
+            say(&b, reads[i][1]);
+        reply(s, 403);
+        sl_http_stream_close(&s);
+        assert_int_equal(next_is(&b), SL_AGAIN); /* until the client has seen it */
+        assert_int_equal(sl_stream_read(b.far, got, sizeof(got), &n), SL_OK);
+        assert_text(sl_str_make(got, n),
+                    "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        bench_end(&b);
+    }
+}
+
 static void draining_is_said_and_done(void **state)
 {
     struct bench b;
@@ -881,6 +911,7 @@ static const struct CMUnitTest singles[] = {
     cmocka_unit_test(body_read_ahead_is_reported),
     cmocka_unit_test(connect_is_detached),
     cmocka_unit_test(refused_connect_goes_on),
+    cmocka_unit_test(refused_connect_with_bytes_behind_is_the_last),
     cmocka_unit_test(draining_is_said_and_done),
     cmocka_unit_test(misuse_is_answered),
     cmocka_unit_test(head_and_body_share_a_write),
