@@ -31,6 +31,7 @@ struct explain {
     struct sl_config *config;
     struct sl_arena arena;
     struct sl_buf out;
+    struct sl_str url;
     struct sl_uri uri;
     struct sl_head head;    /* as the client would send it */
     struct sl_head forward; /* as the origin would get it */
@@ -61,6 +62,12 @@ static bool is_ascii(struct sl_str s)
         if ((unsigned char)s.p[i] >= 0x80)
             return false;
     return true;
+}
+
+/* Behind a '#' is what clients keep to themselves. */
+static struct sl_str without_fragment(struct sl_str url)
+{
+    return sl_str_head(url, sl_str_find(url, '#'));
 }
 
 /* A name as people read it becomes the one that browsers send; all else stays as it is. */
@@ -379,7 +386,7 @@ static void explain_request(struct explain *e, bool was_asked)
 {
     struct sl_decision d = sl_gate_rule(e->gate, &e->facts, SL_STAGE_REQUEST);
 
-    sl_buf_addf(&e->out, "%.*s %s\n", SL_FMT(e->head.method), e->options->url);
+    sl_buf_addf(&e->out, "%.*s %.*s\n", SL_FMT(e->head.method), SL_FMT(e->url));
     write_rules(e, &d);
     if (does_pass(e, d.rule, was_asked))
         pass(e, "allow", d.rule);
@@ -450,7 +457,8 @@ static int load_and_explain(struct explain *e)
     struct sl_fault fault = { 0 };
     struct sl_yaml_error error;
 
-    if (sl_uri_parse(as_sent(sl_str_of(e->options->url), &e->arena), &e->arena, &e->uri) != SL_OK) {
+    e->url = without_fragment(sl_str_of(e->options->url));
+    if (sl_uri_parse(as_sent(e->url, &e->arena), &e->arena, &e->uri) != SL_OK) {
         (void)sl_cmd_failed(SL_BAD_TARGET, "explain: http://host/path or https://host/path "
                                            "expected");
         return SL_EXIT_USAGE;

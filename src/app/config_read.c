@@ -38,8 +38,14 @@ static enum sl_err read_map(struct reader *r, const struct scope *scope,
 
 static enum sl_err fail(struct reader *r, const struct target *t, const char *wanted)
 {
-    return sl_yaml_fail(r->error, t->node->at, "%s: %s, not \"%.60s\"", t->key->path, wanted,
-                        t->node->kind == SL_YAML_SCALAR ? t->node->value.p : "a list or a map");
+    const struct sl_yaml_node *n = t->node;
+
+    if (n->kind == SL_YAML_SCALAR)
+        return sl_yaml_fail(r->error, n->at, "%s: %s, not \"%.60s\"", t->key->path, wanted,
+                            n->value.p);
+    return sl_yaml_fail(r->error, n->at, "%s: %s, not %s %s", t->key->path, wanted,
+                        n->first == NULL ? "an empty" : "a",
+                        n->kind == SL_YAML_LIST ? "list" : "map");
 }
 
 static bool is_word(const struct target *t)
@@ -176,9 +182,8 @@ static enum sl_err read_string(struct reader *r, const struct target *t)
 {
     const char *value = is_word(t) ? NULL : t->node->value.p;
 
-    for (const char *c = t->node->value.p; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            return fail(r, t, "text without control characters expected");
+    if (sl_value_has_control(t->node->value))
+        return fail(r, t, "text without control characters expected");
     if (t->node->value.n == 0)
         return fail(r, t, "a value expected");
     memcpy(t->at, &value, sizeof(value));

@@ -83,6 +83,14 @@ bool sl_value_word(struct sl_str s, const char *words, uint32_t *ret_index)
     return false;
 }
 
+bool sl_value_has_control(struct sl_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+            return true;
+    return false;
+}
+
 bool sl_value_address(struct sl_str s, struct sl_addr *ret_addr)
 {
     struct sl_str name = SL_STR("localhost:");

@@ -21,6 +21,8 @@ bool sl_value_duration(struct sl_str s, uint64_t *ret_ms) SL_MUST_USE;
 bool sl_value_size(struct sl_str s, uint64_t *ret_bytes) SL_MUST_USE;
 /** The place of @a s in @a words, "a|b|c". */
 bool sl_value_word(struct sl_str s, const char *words, uint32_t *ret_index) SL_MUST_USE;
+/** A control character of ASCII. */
+bool sl_value_has_control(struct sl_str s) SL_MUST_USE;
 /** host:port, [v6]:port, unix:/path; of names only localhost, which is 127.0.0.1. */
 bool sl_value_address(struct sl_str s, struct sl_addr *ret_addr) SL_MUST_USE;
 

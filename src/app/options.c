@@ -3,6 +3,7 @@
 
 #include "app/config_keys.h"
 #include "app/config_value.h"
+#include "base/encode.h"
 #include "base/mem.h"
 #include "base/suggest.h"
 #include "http/message.h"
@@ -290,6 +291,12 @@ static enum sl_err take_all(struct parser *p)
 
 /* -- what texts mean -- */
 
+/* It is shown in one line, by many programs. */
+static bool is_name(struct sl_str s)
+{
+    return s.n >= 1 && s.n <= 64 && sl_is_utf8(s) && !sl_value_has_control(s);
+}
+
 static enum sl_err read_ca_texts(struct sl_options *o, struct sl_fault *fault)
 {
     uint64_t days = 0;
@@ -303,8 +310,9 @@ static enum sl_err read_ca_texts(struct sl_options *o, struct sl_fault *fault)
         return sl_fault_set(fault, SL_CONFIG, "--days: 1 to 7300 expected");
     if (o->format_text != NULL && !sl_value_word(sl_str_of(o->format_text), "pem|der|p12", &format))
         return sl_fault_set(fault, SL_CONFIG, "--format: pem, der or p12 expected");
-    if (o->ca.name != NULL && (o->ca.name[0] == '\0' || strlen(o->ca.name) > 64))
-        return sl_fault_set(fault, SL_CONFIG, "--name: 1 to 64 bytes expected");
+    if (o->ca.name != NULL && !is_name(sl_str_of(o->ca.name)))
+        return sl_fault_set(fault, SL_CONFIG,
+                            "--name: 1 to 64 bytes of UTF-8 without control characters expected");
     o->ca.days = (uint32_t)days;
     o->format = (enum sl_ca_format)format;
     return SL_OK;

@@ -35,6 +35,13 @@ def test_a_wrong_command_line_is_exit_2(cli, arguments):
     assert done.stderr.startswith("sluice: ") and done.stdout == ""
 
 
+@pytest.mark.parametrize("name", ["", "x" * 65, "two\nlines", "a\tb", "\x7f", "caf\udce9"])
+def test_a_wrong_name_of_an_authority_is_exit_2(cli, tmp_path, name):
+    done = cli("ca", "init", "--state-dir", tmp_path, "--name", name)
+    assert done.returncode == 2 and "--name: 1 to 64 bytes" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("arguments", [["help"], ["--help"], ["run", "--help"], ["ca", "--help"],
                                        ["version"], ["--version"], ["help", "keys"]])
 def test_help_is_on_stdout(cli, arguments):
@@ -251,6 +258,12 @@ def test_explain_asks_as_the_proxy_does(cli, sluice, check, origin, tunnel, host
 def test_explain_takes_a_name_as_people_read_it(cli, url):
     done = cli("explain", url, "--set", "rules=[{when: host bücher.test, do: deny, name: the-one}]")
     assert "CONNECT xn--bcher-kva.test:443" in done.stdout and "by the-one" in done.stdout
+
+
+@pytest.mark.parametrize("end", ["", "/", "/x?y"])
+def test_explain_drops_a_fragment_as_clients_do(cli, end):
+    done = cli("explain", f"https://name.test{end}#part")
+    assert done.returncode == 0 and f"GET https://name.test{end}\n" in done.stdout
 
 
 @pytest.mark.parametrize("url", ["bücher.test", "https://ü@bücher.test/", "https://a b.test/"])
