@@ -11,30 +11,36 @@ FUZZ_SECONDS ?= 60
 
 RELEASE := --buildtype=debugoptimized -Dprefix=$(PREFIX)
 
+# Set for what runs behind a target that has seen to them.
+INSTALL_DEPS := $(if $(DEPS_ARE_THERE),@:,@tools/install-deps)
+
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-build build run test lint fuzz bench soak coverage docs install deb clean
+.PHONY: help deps deps-build deps-coverage build run test lint fuzz bench soak coverage docs install deb clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-deps: ## install the Debian packages that building and testing need
-	@tools/install-deps build test
+# One after the other, since apt-get locks.
+deps: | deps-build ## install the Debian packages that building and testing need
+	$(INSTALL_DEPS) test
 
 deps-build:
-	@tools/install-deps build
+	$(INSTALL_DEPS) build
 
-build: build/release/build.ninja ## build build/release/sluice
+deps-coverage: | deps
+	$(INSTALL_DEPS) coverage
+
+build: build/release/build.ninja ## install what is missing, build build/release/sluice
 	@$(NINJA) -C build/release sluice
 
-run: deps-build ## install what is missing, build, start the proxy on 127.0.0.1:8080
-	@$(MAKE) --no-print-directory build
+run: build ## the same, and start the proxy on 127.0.0.1:8080
 	@exec build/release/sluice run $(ARGS)
 
 test: deps ## build with sanitizers and run every test
-	@$(PYTHON) tools/run-tests --jobs $(JOBS) $(ARGS)
+	@DEPS_ARE_THERE=1 $(PYTHON) tools/run-tests --jobs $(JOBS) $(ARGS)
 
 lint: deps build/clang/build.ninja ## layers, sizes, exported names, format, clang-tidy
-	@$(PYTHON) tools/run-tests --only lint --jobs $(JOBS) $(ARGS)
+	@DEPS_ARE_THERE=1 $(PYTHON) tools/run-tests --only lint --jobs $(JOBS) $(ARGS)
 
 fuzz: deps build/clang/build.ninja ## run each fuzz target for FUZZ_SECONDS (60)
 	@$(NINJA) -C build/clang fuzz-targets
@@ -50,11 +56,10 @@ soak: deps build ## an hour of mixed load, idle connections, huge bodies (SOAK_S
 	@$(PYTHON) bench/soak $(ARGS)
 
 coverage: build/coverage/build.ninja ## line coverage of unit and integration tests
-	@tools/install-deps build test coverage
-	@$(PYTHON) tools/run-tests --only coverage --jobs $(JOBS) $(ARGS)
+	@DEPS_ARE_THERE=1 $(PYTHON) tools/run-tests --only coverage --jobs $(JOBS) $(ARGS)
 
 docs: ## write docs/ERRORS.md and docs/STATES.md from the tables, check the man pages
-	@tools/install-deps docs
+	$(INSTALL_DEPS) docs
 	@$(PYTHON) tools/gen-docs
 
 install: build/release/build.ninja ## install under PREFIX (/usr/local), honours DESTDIR
@@ -69,17 +74,17 @@ deb: deps-build ## build a Debian package into build/
 clean: ## remove build/
 	rm -rf build
 
-build/release/build.ninja:
+build/release/build.ninja: | deps-build
 	@$(MESON) build/release $(RELEASE)
 
-build/asan/build.ninja:
+build/asan/build.ninja: | deps
 	@CC=gcc $(MESON) build/asan -Db_sanitize=address,undefined
 
-build/tsan/build.ninja:
+build/tsan/build.ninja: | deps
 	@CC=clang $(MESON) build/tsan -Db_sanitize=thread
 
-build/clang/build.ninja:
+build/clang/build.ninja: | deps
 	@CC=clang $(MESON) build/clang -Db_sanitize=address,undefined -Dfuzz=true
 
-build/coverage/build.ninja:
+build/coverage/build.ninja: | deps-coverage
 	@CC=gcc $(MESON) build/coverage -Dbuildtype=debug -Db_coverage=true

@@ -1,7 +1,9 @@
 """The command line: configuration and its errors, the authority, explain."""
 import json
 import os
+import pathlib
 import re
+import shutil
 import socket
 import stat
 import subprocess
@@ -9,6 +11,8 @@ import subprocess
 import pytest
 
 from harness.check_service import deny
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 # -- start-up ------------------------------------------------------------------------------------
@@ -328,6 +332,14 @@ def test_a_configuration_in_a_closed_directory_is_not_passed_over(binary, tmp_pa
                           text=True, env={"HOME": "/nonexistent"})
     os.close(copy)
     assert done.returncode == 78 and "sluice.yaml: Permission denied" in done.stderr
+
+
+@pytest.mark.parametrize("goal", ["build", "run", "install", "lint", "fuzz", "bench", "coverage"])
+def test_make_sees_to_packages_before_it_builds(shell, tmp_path, goal):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    does = shell("make", "-n", "-C", tmp_path, goal,
+                 env={"DEPS_ARE_THERE": "", "MAKEFLAGS": ""}).stdout
+    assert 0 <= does.find("tools/install-deps build") < does.find("meson setup")
 
 
 @pytest.mark.smoke
