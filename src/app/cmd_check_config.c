@@ -43,27 +43,32 @@ static enum sl_err check_upstream_ca(const struct sl_config *config, struct sl_f
 }
 
 static enum sl_err check_files(const struct sl_options *o, struct sl_config *config,
-                               struct sl_fault *fault)
+                               struct sl_yaml_error *error)
 {
     struct sl_access_log_conf log = sl_generation_access_log(config);
-    enum sl_err err = check_authority(o, config, fault);
+    struct sl_fault fault = { 0 };
 
-    if (err == SL_OK)
-        err = check_upstream_ca(config, fault);
-    return err != SL_OK ? err : sl_access_log_check(&log, fault);
+    if (check_authority(o, config, &fault) != SL_OK) {
+        (void)snprintf(error->text, sizeof(error->text), "%s", fault.text);
+        return SL_CONFIG;
+    }
+    if (check_upstream_ca(config, &fault) != SL_OK)
+        return sl_yaml_fail(error, sl_config_at(config, "upstream", "ca_file"), "%s", fault.text);
+    if (sl_access_log_check(&log, &fault) != SL_OK)
+        return sl_yaml_fail(error, sl_config_at(config, "log", "access"), "%s", fault.text);
+    return SL_OK;
 }
 
 int sl_cmd_check_config(const struct sl_options *o)
 {
     struct sl_yaml_error error;
     struct sl_config *config = NULL;
-    struct sl_fault fault = { 0 };
     int status = SL_EXIT_OK;
 
     if (sl_config_load(&o->config, &config, &error) != SL_OK)
         return sl_cmd_failed(SL_CONFIG, error.text);
-    if (check_files(o, config, &fault) != SL_OK)
-        status = sl_cmd_failed(SL_CONFIG, fault.text);
+    if (check_files(o, config, &error) != SL_OK)
+        status = sl_cmd_failed(SL_CONFIG, error.text);
     else
         sl_log(SL_LOG_INFO, "%s is right",
                config->path != NULL ? config->path : "the built-in configuration");

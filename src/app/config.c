@@ -234,19 +234,29 @@ static enum sl_err graft_set(struct loader *l, const char *set)
 
 /* -- all together -- */
 
-/* Where a listener's address stands; what the admin address has by default stands nowhere. */
-static struct sl_yaml_mark mark_of(const struct loader *l, uint32_t index)
+static struct sl_yaml_mark mark_in(const struct sl_config *c, const struct sl_yaml_node *section,
+                                   const char *key)
 {
-    bool is_admin = index == l->config->n_listeners;
-    const struct sl_yaml_node *parent =
-        sl_yaml_find(l->root, is_admin ? SL_STR("admin") : SL_STR("listeners"));
-    const struct sl_yaml_node *address = NULL;
+    const struct sl_yaml_node *found = NULL;
 
-    if (parent != NULL && !is_admin)
-        parent = sl_yaml_at(parent, index);
-    if (parent != NULL)
-        address = sl_yaml_find(parent, SL_STR("address"));
-    return address != NULL ? address->at : l->root->at;
+    if (section != NULL)
+        found = sl_yaml_find(section, sl_str_of(key));
+    return found != NULL ? found->at : c->root->at;
+}
+
+struct sl_yaml_mark sl_config_at(const struct sl_config *c, const char *section, const char *key)
+{
+    return mark_in(c, sl_yaml_find(c->root, sl_str_of(section)), key);
+}
+
+/* Where a listener's address stands; what the admin address has by default stands nowhere. */
+static struct sl_yaml_mark mark_of(const struct sl_config *c, uint32_t index)
+{
+    const struct sl_yaml_node *listeners = sl_yaml_find(c->root, SL_STR("listeners"));
+
+    if (index == c->n_listeners)
+        return sl_config_at(c, "admin", "address");
+    return mark_in(c, listeners != NULL ? sl_yaml_at(listeners, index) : NULL, "address");
 }
 
 static const struct sl_addr *socket_at(const struct sl_config *c, uint32_t index)
@@ -266,7 +276,7 @@ static enum sl_err check_sockets(const struct loader *l)
             if (!sl_addr_collides(socket_at(c, i), socket_at(c, j)))
                 continue;
             sl_addr_text(socket_at(c, j), text);
-            return sl_yaml_fail(l->error, mark_of(l, i), "%s: %s is taken by listeners[%u]",
+            return sl_yaml_fail(l->error, mark_of(c, i), "%s: %s is taken by listeners[%u]",
                                 i < c->n_listeners ? "listeners[].address" : "admin.address", text,
                                 j);
         }
@@ -303,6 +313,7 @@ static enum sl_err build(struct loader *l, const struct sl_config_source *flags)
         return err;
     graft_check(l, flags);
     graft_default_listener(l);
+    l->config->root = l->root;
     err = sl_config_read(l->config, l->root, l->error);
     if (err == SL_OK)
         err = check_whole(l);

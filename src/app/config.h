@@ -72,8 +72,9 @@ struct sl_config_limits {
 };
 
 struct sl_config {
-    struct sl_arena arena; /**< everything lives here, the ruleset excepted */
-    const char *path;      /**< of the file, NULL: none was found */
+    struct sl_arena arena;           /**< everything lives here, the ruleset excepted */
+    const char *path;                /**< of the file, NULL: none was found */
+    const struct sl_yaml_node *root; /**< what was read, flags included */
     struct sl_config_listener *listeners;
     uint32_t n_listeners;
     const char *ca_certificate, *ca_key; /**< NULL: in the state directory */
@@ -113,5 +114,9 @@ enum sl_err sl_config_parse(struct sl_str text, const struct sl_config_source *s
                             struct sl_config **ret_config, struct sl_yaml_error *error) SL_MUST_USE;
 
 void sl_config_free(struct sl_config **config);
+
+/** Where @a section.@a key is set; where the whole begins if it is not. */
+struct sl_yaml_mark sl_config_at(const struct sl_config *config, const char *section,
+                                 const char *key);
 
 #endif

@@ -114,6 +114,18 @@ def test_a_log_that_could_not_be_opened_is_exit_78(cli, tmp_path, path):
         assert done.returncode == 78 and f"access log {tmp_path / path}: " in done.stderr
 
 
+@pytest.mark.parametrize("key, place, error", [
+    ("log: {access: /nowhere/log}", "1:15", "access log /nowhere/log: "),
+    ("upstream:\n  ca_file: /nowhere/ca.pem", "2:12", "/nowhere/ca.pem"),
+])
+def test_check_config_tells_where_a_bad_file_is_named(cli, tmp_path, key, place, error):
+    path = tmp_path / "sluice.yaml"
+    path.write_text(key)
+    done = cli("check-config", "-c", path, "--state-dir", tmp_path / "state")
+    assert done.returncode == 78
+    assert f"{path}:{place}: " in done.stderr and error in done.stderr
+
+
 def test_check_config_opens_no_log(cli, tmp_path):
     path = tmp_path / "log"
     assert cli("check-config", "--set", f"log.access={path}").returncode == 0
