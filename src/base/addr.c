@@ -228,6 +228,18 @@ bool sl_addr_eq(const struct sl_addr *a, const struct sl_addr *b)
     return family(a) == AF_UNSPEC || is_same_unix(a, b);
 }
 
+struct sl_addr sl_addr_unmapped(const struct sl_addr *a)
+{
+    struct sl_addr v4 = { .len = sizeof(v4.v4) };
+
+    if (family(a) != AF_INET6 || !is_v4(a->v6.sin6_addr.s6_addr))
+        return *a;
+    v4.v4.sin_family = AF_INET;
+    v4.v4.sin_port = a->v6.sin6_port;
+    memcpy(&v4.v4.sin_addr, &a->v6.sin6_addr.s6_addr[12], 4);
+    return v4;
+}
+
 bool sl_addr_is_wildcard(const struct sl_addr *a)
 {
     return (a->sa.sa_family == AF_INET && a->v4.sin_addr.s_addr == htonl(INADDR_ANY)) ||

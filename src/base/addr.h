@@ -52,6 +52,8 @@ void sl_addr_text(const struct sl_addr *a, char ret_text[SL_ADDR_TEXT]);
 uint16_t sl_addr_port(const struct sl_addr *a); /**< 0 for unix sockets */
 void sl_addr_set_port(struct sl_addr *a, uint16_t port);
 bool sl_addr_eq(const struct sl_addr *a, const struct sl_addr *b);
+/** What a connection to @a a reaches: of an IPv4-mapped IPv6 address, the IPv4 address. */
+struct sl_addr sl_addr_unmapped(const struct sl_addr *a);
 bool sl_addr_is_wildcard(const struct sl_addr *a); /**< 0.0.0.0 or [::], with any port */
 /** Whether two sockets cannot listen on them at once; port 0 never collides. */
 bool sl_addr_collides(const struct sl_addr *a, const struct sl_addr *b);

@@ -1,5 +1,6 @@
 /* uri.c -- a host goes through three doors: conversion to lower-case ASCII (libidn2 only when there
- * is something international in it), one trailing dot off, then literal address or checked name.
+ * is something international in it), one trailing dot off, then literal address (an IPv4-mapped one
+ * is the IPv4 address it reaches) or checked name.
  *
  * Invariant: sl_host_canonical() of a canonical host is that host.
  */
@@ -124,6 +125,7 @@ static enum sl_err canonical_ip(struct sl_str s, struct sl_arena *a, sa_family_t
 
     if (!sl_addr_parse_ip(s, &addr) || addr.sa.sa_family != family)
         return SL_BAD_HOST;
+    addr = sl_addr_unmapped(&addr);
     sl_addr_ip_text(&addr, text);
     *ret_host = sl_arena_str(a, sl_str_of(text));
     return SL_OK;

@@ -97,19 +97,6 @@ static bool is_in(const struct sl_cidr *list, size_t n, const struct sl_addr *a)
     return false;
 }
 
-/* An IPv4-mapped IPv6 address reaches the IPv4 socket, so it is compared as that. */
-static struct sl_addr unmapped(const struct sl_addr *a)
-{
-    struct sl_addr v4 = { .len = sizeof(v4.v4) };
-
-    if (a->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
-        return *a;
-    v4.v4.sin_family = AF_INET;
-    v4.v4.sin_port = a->v6.sin6_port;
-    memcpy(&v4.v4.sin_addr, &a->v6.sin6_addr.s6_addr[12], 4);
-    return v4;
-}
-
 /* Resolved addresses have no scope, those of interfaces and listeners may have one. */
 static bool same_ip(struct sl_addr a, struct sl_addr b)
 {
@@ -151,7 +138,7 @@ static bool is_local(const struct sl_guard *g, const struct sl_addr *a)
 static bool is_own(const struct sl_guard *g, const struct sl_addr *a)
 {
     for (size_t i = 0; i < g->n_own; i++) {
-        struct sl_addr own = unmapped(&g->own[i]);
+        struct sl_addr own = sl_addr_unmapped(&g->own[i]);
 
         if (sl_addr_port(&own) != sl_addr_port(a) || own.sa.sa_family == AF_UNIX)
             continue;
@@ -164,7 +151,7 @@ static bool is_own(const struct sl_guard *g, const struct sl_addr *a)
 
 enum sl_err sl_guard_check(const struct sl_guard *g, const struct sl_addr *addr)
 {
-    struct sl_addr a = unmapped(addr);
+    struct sl_addr a = sl_addr_unmapped(addr); /* as which it would be connected to */
 
     if (is_own(g, &a))
         return SL_BLOCKED_ADDRESS;
