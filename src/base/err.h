@@ -29,11 +29,13 @@
     X(BLOCKED_ADDRESS,  403, false, "destination_ip_prohibited",          "address is not allowed") \
     X(TLS_PROTOCOL,     502, false, "tls_protocol_error",                 "TLS handshake failed") \
     X(TLS_ALERT,        502, false, "tls_alert_received",                 "peer sent a TLS alert") \
+    X(TLS_VERSION,      502, false, "tls_protocol_error",                 "no TLS version in common") \
     X(CERT_EXPIRED,     502, false, "tls_certificate_error",              "certificate has expired") \
     X(CERT_NOT_YET,     502, false, "tls_certificate_error",              "certificate is not yet valid") \
     X(CERT_SELF_SIGNED, 502, false, "tls_certificate_error",              "certificate is self-signed") \
     X(CERT_UNKNOWN_CA,  502, false, "tls_certificate_error",              "certificate issuer is unknown") \
     X(CERT_WRONG_HOST,  502, false, "tls_certificate_error",              "certificate is for another host") \
+    X(CERT_CONSTRAINED, 502, false, "tls_certificate_error",              "certificate issuer may not vouch for this host") \
     X(CERT_WEAK,        502, false, "tls_certificate_error",              "certificate is too weak") \
     X(CERT_WANTED,      502, false, "tls_certificate_error",              "origin demands a client certificate") \
     X(CERT_INVALID,     502, false, "tls_certificate_error",              "certificate is not valid") \

@@ -11,6 +11,7 @@
 
 #define ALERT_HANDSHAKE_FAILURE 40
 #define ALERT_BAD_CERTIFICATE 42
+#define ALERT_PROTOCOL_VERSION 70
 #define ALERT_CERTIFICATE_REQUIRED 116
 #define ALERT_MAX 255
 
@@ -28,6 +29,8 @@ static const struct {
     { X509_V_ERR_CERT_UNTRUSTED, SL_CERT_UNKNOWN_CA },
     { X509_V_ERR_HOSTNAME_MISMATCH, SL_CERT_WRONG_HOST },
     { X509_V_ERR_IP_ADDRESS_MISMATCH, SL_CERT_WRONG_HOST },
+    { X509_V_ERR_PERMITTED_VIOLATION, SL_CERT_CONSTRAINED },
+    { X509_V_ERR_EXCLUDED_VIOLATION, SL_CERT_CONSTRAINED },
     { X509_V_ERR_EE_KEY_TOO_SMALL, SL_CERT_WEAK },
     { X509_V_ERR_CA_KEY_TOO_SMALL, SL_CERT_WEAK },
     { X509_V_ERR_CA_MD_TOO_WEAK, SL_CERT_WEAK },
@@ -58,10 +61,18 @@ static enum sl_err alert_fault(struct sl_fault *f, SSL *ssl, int alert)
 {
     enum sl_err err = is_certificate_wanted(ssl, alert) ? SL_CERT_WANTED : SL_TLS_ALERT;
 
+    if (alert == ALERT_PROTOCOL_VERSION)
+        err = SL_TLS_VERSION;
     sl_fault_set(f, err, "%s", SSL_alert_desc_string_long(alert));
     for (char *p = f->text; *p != '\0'; p++)
         *p = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
     return err;
+}
+
+/* The peer's one version is not among ours: said by the client's side, then by the server's. */
+static bool is_version(int reason)
+{
+    return reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_VERSION_TOO_LOW;
 }
 
 enum sl_err sl_tls_fault_set(struct sl_fault *f, SSL *ssl)
@@ -77,7 +88,8 @@ enum sl_err sl_tls_fault_set(struct sl_fault *f, SSL *ssl)
     else if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
         err = verify_fault(f, SSL_get_verify_result(ssl));
     else
-        err = sl_fault_set(f, SL_TLS_PROTOCOL, "%s", text != NULL ? text : "no detail");
+        err = sl_fault_set(f, is_version(reason) ? SL_TLS_VERSION : SL_TLS_PROTOCOL, "%s",
+                           text != NULL ? text : "no detail");
     f->tls = code;
     ERR_clear_error();
     return err;

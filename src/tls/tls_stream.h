@@ -22,9 +22,9 @@ struct sl_tls_server_context;
 /** Exactly once, from the loop, never from inside start.
  *
  * @param stream  the opened stream, the callee's; NULL on failure, when the one below was closed
- * @param fault   SL_TLS_PROTOCOL, SL_TLS_ALERT (with the alert's name in text: a client that
- * rejects the forged leaf sends `unknown ca`, `bad certificate` or `certificate unknown`),
- * SL_CERT_*, SL_RESET, SL_EOF; NULL on success
+ * @param fault   SL_TLS_PROTOCOL, SL_TLS_VERSION, SL_TLS_ALERT (with the alert's name in text: a
+ * client that rejects the forged leaf sends `unknown ca`, `bad certificate` or `certificate
+ * unknown`), SL_CERT_*, SL_RESET, SL_EOF; NULL on success
  */
 typedef void sl_tls_handshake_fn(void *arg, struct sl_stream *stream, const struct sl_fault *fault);
 

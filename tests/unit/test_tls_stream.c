@@ -603,8 +603,8 @@ static void test_no_tickets(void **state)
         struct link l = { 0 };
 
         shake(&l);
-        assert_int_equal(l.server.fault.err, SL_TLS_PROTOCOL);
-        assert_int_equal(l.client.fault.err, SL_TLS_ALERT);
+        assert_int_equal(l.server.fault.err, SL_TLS_VERSION);
+        assert_int_equal(l.client.fault.err, SL_TLS_VERSION);
         assert_string_equal(l.client.fault.text, "protocol version");
     }
 }
