@@ -55,10 +55,10 @@ static enum sl_err on_length(struct parser *p, struct sl_str value)
 {
     uint64_t n;
 
+    if (p->has_length)
+        return fail(p, p->lex.dialect->framing, "more than one Content-Length");
     if (!sl_str_to_u64(value, &n) || n > INT64_MAX)
         return fail(p, p->lex.dialect->framing, "Content-Length is no number");
-    if (p->has_length && n != p->head->content_length)
-        return fail(p, p->lex.dialect->framing, "Content-Length differs from itself");
     p->has_length = true;
     p->head->content_length = n;
     return SL_OK;
