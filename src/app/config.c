@@ -284,9 +284,32 @@ static enum sl_err check_sockets(const struct loader *l)
     return SL_OK;
 }
 
+static bool is_loopback(const struct sl_addr *addr)
+{
+    struct sl_addr a = sl_addr_unmapped(addr);
+
+    if (a.sa.sa_family == AF_INET)
+        return ntohl(a.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return a.sa.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
+}
+
+/* It asks nobody who they are. */
+static enum sl_err check_admin(const struct loader *l)
+{
+    const struct sl_addr *admin = &l->config->admin;
+    char text[SL_ADDR_TEXT];
+
+    if (admin->len == 0 || admin->sa.sa_family == AF_UNIX || is_loopback(admin))
+        return SL_OK;
+    sl_addr_text(admin, text);
+    return sl_yaml_fail(l->error, mark_of(l->config, l->config->n_listeners),
+                        "admin.address: %s is neither on loopback nor a unix socket", text);
+}
+
 static enum sl_err check_whole(struct loader *l)
 {
     const struct sl_config *c = l->config;
+    enum sl_err err;
     struct sl_yaml_mark at = {
         flag_source(l, sl_str_of(c->path != NULL ? c->path : "command line"), SL_STR("")), 1, 1
     };
@@ -295,7 +318,8 @@ static enum sl_err check_whole(struct loader *l)
         return sl_yaml_fail(l->error, at, "listeners: at least one is needed");
     if ((c->ca_certificate == NULL) != (c->ca_key == NULL))
         return sl_yaml_fail(l->error, at, "ca: certificate and key go together, only one is named");
-    return check_sockets(l);
+    err = check_sockets(l);
+    return err != SL_OK ? err : check_admin(l);
 }
 
 static enum sl_err build(struct loader *l, const struct sl_config_source *flags)

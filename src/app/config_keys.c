@@ -145,7 +145,7 @@ static const struct sl_key keys[] = {
       "of the error log on stderr" },
 
     { "admin.address", SL_KEY_ADDRESS, TOP(admin), "127.0.0.1:9901", .words = "off", .doc =
-      "health, metrics and the authority's certificate: host:port, unix:/path or off" },
+      "health, metrics and the authority's certificate: host:port on loopback, unix:/path or off" },
     { "workers", SL_KEY_NUMBER, TOP(workers), "auto", 1, 1024, .words = "auto", .doc =
       "threads; auto: one a core" },
     { "shutdown_grace", SL_KEY_DURATION, TOP(shutdown_grace_ms), "30s", 0, DAY, .doc =
