@@ -1,6 +1,6 @@
 /* buf.c -- invariants: off + len <= cap; p is NULL exactly when cap is 0; off is 0 when len is 0.
  *
- * Spare chunks form a list through their own first bytes.
+ * Spare chunks form a list through their own first bytes; what is behind these belongs to nobody.
  */
 #include "base/buf.h"
 
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
+#include "base/poison.h"
 
 #define MIN_CAP 256
 #define MAX_SPARE 64
@@ -137,6 +138,7 @@ char *sl_chunk_get(void)
     if (chunk == NULL)
         return sl_alloc(SL_CHUNK_SIZE);
     memcpy(&spare.head, chunk, sizeof(spare.head));
+    sl_unpoison(chunk + sizeof(spare.head), SL_CHUNK_SIZE - sizeof(spare.head));
     spare.n--;
     return chunk;
 }
@@ -150,6 +152,7 @@ void sl_chunk_put(char *chunk)
         return;
     }
     memcpy(chunk, &spare.head, sizeof(spare.head));
+    sl_poison(chunk + sizeof(spare.head), SL_CHUNK_SIZE - sizeof(spare.head));
     spare.head = chunk;
     spare.n++;
 }

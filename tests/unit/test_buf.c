@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/poison.h"
 
 static void zeroed_is_empty(void **state)
 {
@@ -122,6 +123,28 @@ static void chunks_are_reused(void **state)
     sl_chunk_drain();
 }
 
+/* Nobody finds the bytes of another, and who reads what is no longer his is caught. */
+/* threat: recycled-buffers */
+static void spare_chunks_are_poisoned(void **state)
+{
+    (void)state;
+#ifndef SL_HAS_POISON
+    skip();
+#else
+    char *chunk = sl_chunk_get(), *again;
+
+    memset(chunk, 's', SL_CHUNK_SIZE);
+    sl_chunk_put(chunk);
+    assert_true(__asan_address_is_poisoned(chunk + sizeof(char *)));
+    assert_true(__asan_address_is_poisoned(chunk + SL_CHUNK_SIZE - 1));
+    again = sl_chunk_get();
+    assert_ptr_equal(again, chunk);
+    assert_null(memchr(again, 's', SL_CHUNK_SIZE));
+    sl_chunk_put(again);
+    sl_chunk_drain();
+#endif
+}
+
 static void test_numbers(void **state)
 {
     static const struct {
@@ -145,7 +168,7 @@ int main(void)
         cmocka_unit_test(test_numbers),        cmocka_unit_test(zeroed_is_empty),
         cmocka_unit_test(is_a_queue),          cmocka_unit_test(steady_flow_needs_no_growth),
         cmocka_unit_test(reserve_then_commit), cmocka_unit_test(formats_any_length),
-        cmocka_unit_test(chunks_are_reused),
+        cmocka_unit_test(chunks_are_reused),   cmocka_unit_test(spare_chunks_are_poisoned),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
