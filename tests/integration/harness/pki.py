@@ -26,7 +26,9 @@ def openssl(*arguments, stdin=b""):
 
 
 class Authority:
-    def __init__(self, directory, name):
+    """Signs itself, or is signed by `parent`; `extensions` are lines of openssl's configuration."""
+
+    def __init__(self, directory, name, parent=None, extensions=""):
         self.dir = directory / name
         self.dir.mkdir()
         self.certificate = self.dir / "ca.pem"
@@ -34,11 +36,22 @@ class Authority:
         (self.dir / "index.txt").touch()
         self.config = self.dir / "ca.cnf"
         self.config.write_text(_CONFIG.format(dir=self.dir))
-        openssl("req", "-x509", *_EC, "-keyout", self.key, "-out", self.certificate, "-days", "30",
-                "-subj", f"/CN={name}")
+        if parent is None:
+            openssl("req", "-x509", *_EC, "-keyout", self.key, "-out", self.certificate, "-days",
+                    "30", "-subj", f"/CN={name}")
+        else:
+            self._descend(name, parent, extensions)
+
+    def _descend(self, name, parent, extensions):
+        csr, file = self.dir / "ca.csr", self.dir / "ca.ext"
+        file.write_text("basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n"
+                        f"subjectKeyIdentifier=hash\n{extensions}")
+        openssl("req", "-new", *_EC, "-keyout", self.key, "-out", csr, "-subj", f"/CN={name}")
+        openssl("x509", "-req", "-in", csr, "-CA", parent.certificate, "-CAkey", parent.key,
+                "-days", "10", "-out", self.certificate, "-extfile", file)
 
     def issue(self, name, san, start="20200101000000Z", end="20491231235959Z", new_key=_EC,
-              usage="serverAuth"):
+              usage="serverAuth", digest="sha256"):
         """Certificate and key files of `name`; san None: a name in the subject alone."""
         key, csr, crt = (self.dir / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
         extensions = self.dir / f"{name}.ext"
@@ -47,7 +60,7 @@ class Authority:
         openssl("req", "-new", *new_key, "-keyout", key, "-out", csr, "-subj", f"/CN={name}")
         openssl("ca", "-batch", "-notext", "-config", self.config, "-cert", self.certificate,
                 "-keyfile", self.key, "-in", csr, "-out", crt, "-startdate", start, "-enddate", end,
-                "-extfile", extensions)
+                "-extfile", extensions, "-md", digest)
         return crt, key
 
 
@@ -66,18 +79,21 @@ class Pki:
                                                  start="20480101000000Z"),
             "wrong-host.test": self.authority.issue("wrong-host", "DNS:other.test"),
             "unknown-issuer.test": stranger.issue("unknown-issuer", "DNS:unknown-issuer.test"),
-            "self-signed.test": self._self_signed(directory),
+            "self-signed.test": self.self_signed(directory, "self-signed.test"),
         }
 
     @staticmethod
-    def _self_signed(directory):
-        crt, key = directory / "self.pem", directory / "self.key"
+    def self_signed(directory, name):
+        crt, key = directory / f"{name}.self.pem", directory / f"{name}.self.key"
         openssl("req", "-x509", *_EC, "-keyout", key, "-out", crt, "-days", "30", "-subj",
-                "/CN=self-signed.test", "-addext", "subjectAltName=DNS:self-signed.test")
+                f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
         return crt, key
 
-    def server_context(self, pair=None):
+    def server_context(self, pair=None, is_weak=False):
+        """is_weak: also what no server should speak today."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if is_weak:
+            context.set_ciphers("ALL:@SECLEVEL=0")
         context.load_cert_chain(*(pair or self.good))
         return context
 
