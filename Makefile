@@ -58,7 +58,7 @@ soak: deps build ## an hour of mixed load, idle connections, huge bodies (SOAK_S
 coverage: build/coverage/build.ninja ## line coverage of unit and integration tests
 	@DEPS_ARE_THERE=1 $(PYTHON) tools/run-tests --only coverage --jobs $(JOBS) $(ARGS)
 
-docs: ## write docs/ERRORS.md and docs/STATES.md from the tables, check the man pages
+docs: ## write docs/ERRORS.md, STATES.md and the tests of THREAT-MODEL.md, check the man pages
 	$(INSTALL_DEPS) docs
 	@$(PYTHON) tools/gen-docs
 

@@ -95,6 +95,7 @@ static void feed_list(struct sl_str text)
     sl_host_set_free(&set);
 }
 
+/* threat: parser-panics */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sl_str text = sl_str_make(data, size);

@@ -26,6 +26,7 @@ static void answer_stands(enum sl_first_bytes (*tell)(struct sl_str in), struct 
     }
 }
 
+/* threat: parser-panics */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sl_str in = sl_str_make(data, size);

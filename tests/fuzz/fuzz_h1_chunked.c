@@ -76,6 +76,7 @@ static void check_trailers(struct sl_str in)
     sl_arena_fini(&a);
 }
 
+/* threat: parser-panics */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sl_str in = sl_str_make(data, size);

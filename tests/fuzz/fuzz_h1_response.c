@@ -103,6 +103,7 @@ static void check(struct sl_str in, const struct sl_head *request)
     sl_arena_fini(&a);
 }
 
+/* threat: parser-panics */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     for (size_t i = 0; i < SL_LEN(requests); i++)

@@ -76,6 +76,7 @@ static void open_call(struct sl_h2_client *client, struct call *c, const struct 
     c->stream->ops->want(c->stream, SL_READABLE);
 }
 
+/* threat: parser-panics */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sl_loop *loop = sl_loop_new_sim();

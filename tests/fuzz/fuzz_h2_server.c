@@ -116,6 +116,7 @@ static void on_change(void *arg)
     }
 }
 
+/* threat: parser-panics */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char hello[] = SL_H2_PREFACE "\0\0\0\4\0\0\0\0\0";

@@ -22,6 +22,7 @@ static enum sl_err parse(struct sl_str in)
     return err;
 }
 
+/* threat: parser-panics */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sl_str in = sl_str_make(data, size);

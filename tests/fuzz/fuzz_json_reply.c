@@ -47,6 +47,7 @@ static void check_verdict(const struct sl_verdict *v)
     check_fields(&v->response.remove);
 }
 
+/* threat: parser-panics */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sl_verdict *v = NULL;

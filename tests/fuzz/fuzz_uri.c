@@ -38,6 +38,7 @@ static void check_authority(const struct sl_authority *auth, struct sl_arena *a)
     sl_assert(sl_str_eq(auth->host, again.host) && auth->port == again.port);
 }
 
+/* threat: parser-panics */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sl_str in = sl_str_make(data, size);

@@ -13,6 +13,7 @@ from harness import waiting
 DENIED = b"GET /denied HTTP/1.1\r\nHost: %s\r\n\r\n"
 
 
+@pytest.mark.threat("checked-first")
 @pytest.mark.parametrize("first", [
     b"\r\n" + DENIED, b"\n\r\n" + DENIED, b"M-SEARCH /denied HTTP/1.1\r\nHost: %s\r\n\r\n",
     b"G3T /denied HTTP/1.1\r\nHost: %s\r\n\r\n", b"a.b /denied HTTP/1.0\r\nHost: %s\r\n\r\n",
@@ -61,6 +62,7 @@ def test_a_line_that_names_http_does_not_pass_as_opaque(sluice, check, servers, 
 OLD_HELLO = b"\x03\x03\x00\x15\x00\x00\x00\x10" + b"\x00" * 37
 
 
+@pytest.mark.threat("hello-beyond-a-peek")
 @pytest.mark.parametrize("before, version", [
     (b"\x15\x03\x01\x00\x02\x01\x5a", b"\x03\x01"), (b"\x14\x03\x03\x00\x01\x01", b"\x03\x01"),
     (b"", b"\x00\x00"), (b"", b"\x04\x01"), (b"", b"\x7f\x01")])
@@ -187,6 +189,7 @@ def test_what_the_old_policy_was_told_at_the_connect_does_not_bind_the_new(
     assert len(other.questions) == 1
 
 
+@pytest.mark.threat("path-read-twice", "multi-value-header")
 def test_trailers_do_not_stand_for_fields_the_check_has_edited(sluice, check, origin, tunnel, host):
     check.answer = lambda q: {"action": "allow", "request": {"set": {"x-user": "alice"},
                                                              "remove": ["x-admin"]}}
@@ -228,6 +231,7 @@ def test_rules_on_the_response_can_only_deny(cli, tmp_path, action):
     assert done.returncode == 78 and "only deny or refuse" in done.stderr
 
 
+@pytest.mark.threat("multi-value-header")
 def test_two_content_types_are_none(sluice, servers, tunnel, host, pki):
     answer = (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Type: video/mp4\r\n"
               b"Content-Length: 2\r\n\r\nok")

@@ -77,6 +77,7 @@ def test_the_question_says_everything(sluice, check, origin, tunnel, host):
     assert "response" not in question
 
 
+@pytest.mark.threat("checked-first")
 @pytest.mark.smoke
 def test_denied_is_never_heard_of(sluice, check, origin, dns, tunnel, host):
     check.answer = lambda q: deny(reason="not on the list")
@@ -167,6 +168,7 @@ def test_each_request_of_a_connection_is_asked(sluice, check, origin, tunnel, ho
     assert [q["request"]["path"] for q in check.questions] == [f"/{i}" for i in range(5)]
 
 
+@pytest.mark.threat("checked-first")
 def test_nothing_is_sent_while_the_check_is_out(sluice, check, origin, dns, tunnel, host):
     check.answer = lambda q: check.stall()
     proxy = sluice(check.config(timeout="30s"))
@@ -360,6 +362,7 @@ def raw_get(client, *lines):
     return client.read()
 
 
+@pytest.mark.threat("invalid-utf8", "check-skipped")
 @pytest.mark.parametrize("verdict", ["allow", "deny"])
 def test_bytes_that_are_not_utf8_are_asked_as_base64(sluice, check, origin, tunnel, host, verdict):
     check.answer = lambda q: {"action": verdict}
@@ -373,6 +376,7 @@ def test_bytes_that_are_not_utf8_are_asked_as_base64(sluice, check, origin, tunn
         assert b"X-Bytes: a\xff\xfe\r\n" in origin.requests[0].raw_head
 
 
+@pytest.mark.threat("multi-value-header")
 def test_duplicates_and_order_are_kept(sluice, check, origin, tunnel, host):
     client = tunnel(sluice(check.config()), host, origin.port)
     given = [("X-B", "1"), ("X-A", "2"), ("X-B", "3"), ("x-b", "4")]
@@ -382,6 +386,7 @@ def test_duplicates_and_order_are_kept(sluice, check, origin, tunnel, host):
     assert [h for h in origin.requests[0].headers if h[0].lower() in ("x-a", "x-b")] == given
 
 
+@pytest.mark.threat("path-read-twice", "checked-first")
 @pytest.mark.parametrize("target", ["//a//b/../c/./d", "/%2e%2e/%2F", "/a?x=https://other.test/",
                                     "/a?", "/;x=1,2", "/*", "/a//?q"])
 def test_what_is_asked_is_what_is_sent(sluice_shared, tunnel, host, target):
@@ -465,6 +470,7 @@ def test_opaque_bytes_are_asked_even_of_a_request_check(sluice, check, banner, c
     assert [q["phase"] for q in check.questions] == ["connect"]
 
 
+@pytest.mark.threat("checked-first")
 def test_denied_opaque_bytes_go_nowhere(sluice, check, banner, dns, connect, host):
     check.answer = lambda q: deny()
     proxy = sluice(check.config())
@@ -520,6 +526,7 @@ def test_a_denial_without_content(sluice, check, origin, tunnel, host, status):
     assert [client.get("/").status for _ in range(3)] == [status] * 3
 
 
+@pytest.mark.threat("says-why")
 @pytest.mark.parametrize("reason", ["line\r\nSet-Cookie: evil=1", "d\u00e9fendu \u2603",
                                     "\x00\x1b[2J", "x" * 5000, '"quoted" \\ <b>'])
 def test_odd_reasons_break_nothing(sluice, check, origin, tunnel, host, reason):

@@ -19,6 +19,7 @@ def assert_unavailable(answer):
     assert "check unavailable" in answer.text
 
 
+@pytest.mark.threat("check-skipped", "fail-closed")
 @pytest.mark.smoke
 def test_a_dead_check_is_503_within_its_deadline(sluice, check, origin, dns, tunnel, host):
     check.close()
@@ -34,6 +35,7 @@ def test_a_dead_check_is_503_within_its_deadline(sluice, check, origin, dns, tun
     assert_unavailable(client.get("/again"))
 
 
+@pytest.mark.threat("fail-closed")
 @pytest.mark.parametrize("phase", ["request", "connect"])
 def test_each_pass_of_a_failing_check_is_logged(sluice, servers, check, origin, tunnel, host,
                                                 phase):
@@ -70,6 +72,7 @@ def test_a_stale_pass_is_logged_as_one_whoever_is_asked_next(sluice, servers, ch
         pytest.fail("the verdict never went stale")
 
 
+@pytest.mark.threat("fail-closed")
 def test_a_stalling_check_is_503_at_its_deadline(sluice, check, origin, dns, tunnel, host):
     check.answer = lambda q: check.stall()
     proxy = sluice(check.config(timeout="200ms"))
@@ -127,6 +130,7 @@ def babbling(binary, tmp_path_factory, surroundings, pki):
     origin.close()
 
 
+@pytest.mark.threat("check-skipped", "fail-closed")
 @pytest.mark.parametrize("kind", BABBLE)
 def test_a_bad_reply_denies(babbling, dns, tunnel, host, kind):
     before = babbling.metric("sluice_check_failures_total", **{"class": "bad_reply"})
@@ -183,6 +187,7 @@ def test_on_error_stale_without_an_old_verdict_denies(sluice, check, origin, tun
     assert_unavailable(tunnel(proxy, host, origin.port).get("/"))
 
 
+@pytest.mark.threat("check-skipped", "fail-closed")
 def test_max_in_flight_is_overload(sluice, check, origin, tunnel, host):
     check.answer = lambda q: check.stall()
     proxy = sluice(check.config(timeout="30s", max_in_flight=1))

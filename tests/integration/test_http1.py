@@ -199,6 +199,7 @@ def test_an_early_response_ends_the_upload(proxy, scripted, tunnel, host):
     assert client.read().status == 413
 
 
+@pytest.mark.threat("one-reading")
 def test_hop_by_hop_fields_stay(proxy, scripted, tunnel, host):
     answer = http1.response(b"x", headers=[
         ("Connection", "X-Down"), ("X-Down", "1"), ("Keep-Alive", "timeout=1"),
@@ -264,6 +265,7 @@ def test_absolute_form_of_plain_http(proxy, plain_origin, connect, host):
     assert proxy.log(host=host)["scheme"] == "http"
 
 
+@pytest.mark.threat("host-spoof")
 def test_absolute_form_rules_over_host(proxy, plain_origin, connect, host):
     client = connect(proxy)
     authority = f"{host}:{plain_origin.port}"
@@ -277,6 +279,7 @@ def test_absolute_form_inside_the_tunnel(proxy, origin, tunnel, host):
     assert answer.text.splitlines()[0] == "GET /inside?x=1 HTTP/1.1"
 
 
+@pytest.mark.threat("absolute-form-inside", "forged-inside")
 def test_absolute_form_inside_the_tunnel_to_another_host_is_421(proxy, origin, dns, tunnel, host):
     client = tunnel(proxy, host, origin.port)
     assert client.get(f"https://evil-{host}:{origin.port}/").status == 421
@@ -284,6 +287,7 @@ def test_absolute_form_inside_the_tunnel_to_another_host_is_421(proxy, origin, d
     assert client.get("/").status == 200
 
 
+@pytest.mark.threat("forged-inside")
 @pytest.mark.smoke
 def test_host_other_than_connect_is_421(proxy, origin, dns, tunnel, host):
     client = tunnel(proxy, host, origin.port)
@@ -301,6 +305,7 @@ def test_port_other_than_connect_is_421(proxy, origin, tunnel, host):
     assert client.ask("GET", "/", host=f"{host}:1").status == 421
 
 
+@pytest.mark.threat("domain-fronting")
 def test_sni_other_than_connect_is_421(proxy, origin, dns, connect, host):
     client = connect(proxy)
     assert client.connect(host, origin.port).status == 200
@@ -310,6 +315,7 @@ def test_sni_other_than_connect_is_421(proxy, origin, dns, connect, host):
     assert proxy.log(error="misdirected", target="/by-sni")["verdict"] == "deny"
 
 
+@pytest.mark.threat("domain-fronting")
 def test_a_tunnel_rule_does_not_help_another_sni(sluice, origin, dns, connect, host):
     proxy = sluice({"rules": [{"when": f"sni evil-{host}", "do": "tunnel"}]})
     client = connect(proxy)
@@ -339,6 +345,7 @@ def test_options_asterisk(proxy, origin, tunnel, host):
     assert client.ask("OPTIONS", "*").text.splitlines()[0] == "OPTIONS * HTTP/1.1"
 
 
+@pytest.mark.threat("forged-inside")
 def test_connect_inside_the_tunnel_is_no_way_out(proxy, origin, tunnel, host):
     client = tunnel(proxy, host, origin.port)
     client.send(request("CONNECT", f"evil-{host}:443", f"evil-{host}:443"))
@@ -348,6 +355,7 @@ def test_connect_inside_the_tunnel_is_no_way_out(proxy, origin, tunnel, host):
 # -- first bytes ---------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("connect-and-hello-at-once")
 @pytest.mark.smoke
 def test_connect_and_hello_in_one_segment(proxy, origin, connect, host):
     client = connect(proxy)
@@ -361,6 +369,7 @@ def test_connect_and_hello_in_one_segment(proxy, origin, connect, host):
     assert answer.text.startswith("GET /one")
 
 
+@pytest.mark.threat("hello-beyond-a-peek")
 def test_hello_split_bytewise(proxy, origin, connect, host):
     client = connect(proxy)
     wire = WireTls(proxy.trusting(), host)
@@ -372,6 +381,7 @@ def test_hello_split_bytewise(proxy, origin, connect, host):
     assert http1.read_response(wire.reader(client.sock)).status == 200
 
 
+@pytest.mark.threat("hello-beyond-a-peek")
 def test_hello_over_many_records(proxy, origin, connect, host):
     client = connect(proxy)
     wire = WireTls(proxy.trusting(), host)
@@ -384,6 +394,7 @@ def test_hello_over_many_records(proxy, origin, connect, host):
     assert http1.read_response(wire.reader(client.sock)).status == 200
 
 
+@pytest.mark.threat("connect-and-hello-at-once")
 def test_request_behind_connect_in_one_segment(proxy, plain_origin, connect, host):
     client = connect(proxy)
     authority = f"{host}:{plain_origin.port}"
@@ -420,12 +431,14 @@ def test_a_client_that_leaves_after_connect(proxy, origin, connect, dns, host):
     assert not dns.heard_of(host)
 
 
+@pytest.mark.threat("endless-head")
 def test_a_silent_tunnel_ends(sluice, origin, connect, host):
     client = connect(sluice({"limits": {"handshake_timeout": "100ms"}}))
     assert client.connect(host, origin.port).status == 200
     assert client.is_closed()
 
 
+@pytest.mark.threat("endless-head", "bounded")
 def test_a_head_that_never_ends_times_out(sluice, origin, tunnel, host):
     client = tunnel(sluice({"limits": {"header_timeout": "100ms"}}), host, origin.port)
     client.send(b"GET / HTTP/1.1\r\nHost: ")
@@ -442,6 +455,7 @@ def test_an_idle_connection_ends(sluice, origin, tunnel, host):
 # -- half-close and leaving ----------------------------------------------------------------------
 
 
+@pytest.mark.threat("half-closed-peers")
 def test_half_close_after_the_request(proxy, plain_origin, connect, host):
     client = connect(proxy)
     authority = f"{host}:{plain_origin.port}"
@@ -451,6 +465,7 @@ def test_half_close_after_the_request(proxy, plain_origin, connect, host):
     assert client.is_closed()
 
 
+@pytest.mark.threat("half-closed-peers")
 def test_half_close_passes_through_a_tunnel(sluice, servers, connect, host):
     def serve(connection):
         connection.send(b"got " + connection.reader.rest())
@@ -519,6 +534,7 @@ def test_an_upgrade_is_checked(sluice, check, scripted, tunnel, dns, host):
     assert check.questions[0]["request"]["scheme"] == "wss"
 
 
+@pytest.mark.threat("200-as-upgrade")
 def test_only_101_opens_a_tunnel(proxy, scripted, tunnel, host):
     client = tunnel(proxy, host, scripted().port)
     client.send(request("GET", "/ws", client.authority, OFFER) +
@@ -527,6 +543,7 @@ def test_only_101_opens_a_tunnel(proxy, scripted, tunnel, host):
     assert client.read().text.startswith("GET /smuggled")
 
 
+@pytest.mark.threat("200-as-upgrade")
 def test_101_that_was_not_asked_for_is_502(proxy, scripted, tunnel, host):
     answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
     assert tunnel(proxy, host, scripted(fixed(answer)).port).get("/").status == 502

@@ -29,6 +29,7 @@ def fixed(answer):
 # -- names ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("spelling-of-hosts")
 @pytest.mark.parametrize("spelled", ["{}", "{}.", "UP-{}"])
 def test_spellings_of_one_name_are_one_name(proxy, origin, connect, host, spelled):
     name = spelled.format(host)
@@ -39,6 +40,7 @@ def test_spellings_of_one_name_are_one_name(proxy, origin, connect, host, spelle
         assert client.ask("GET", "/", host=f"{inside}:{origin.port}").status == 200
 
 
+@pytest.mark.threat("one-name")
 def test_what_the_check_hears_is_canonical(sluice, check, origin, connect, host):
     client = connect(sluice(check.config()))
     assert client.connect(f"ABC-{host.upper()}.", origin.port).status == 200
@@ -125,6 +127,7 @@ def test_chunked_in_any_case(proxy, origin, tunnel, host, coding):
     assert answer.status == 200 and origin.requests[0].body == b"a"
 
 
+@pytest.mark.threat("legacy-protocols")
 def test_an_upgrade_to_h2c_is_not_passed_on(proxy, plain_origin, connect, host):
     client = connect(proxy)
     authority = f"{host}:{plain_origin.port}"
@@ -148,6 +151,7 @@ def test_one_empty_line_before_a_request_is_skipped(proxy, origin, tunnel, host)
     assert client.read().status == 200
 
 
+@pytest.mark.threat("legacy-protocols")
 @pytest.mark.parametrize("uri", ["ftp://{}/", "gopher://{}/", "urn:x:y", "file:///etc/passwd",
                                  "http://user:pw@{}/", "http:///x", "://{}", "http://[::1"])
 def test_other_schemes_are_refused(proxy, dns, connect, host, uri):
@@ -157,6 +161,7 @@ def test_other_schemes_are_refused(proxy, dns, connect, host, uri):
     assert not dns.heard_of(host)
 
 
+@pytest.mark.threat("spelling-of-hosts")
 @pytest.mark.parametrize("target", ["{}", "{}:", "{}:0", "{}:65536", "{}:x", ":443", "{}:443/",
                                     "http://{}:443", "*", "/", "user@{}:443", "{}:443:443"])
 def test_a_malformed_connect_is_400(proxy, dns, connect, host, target):
@@ -189,6 +194,7 @@ def drip(client, data):
     return len(data)
 
 
+@pytest.mark.threat("endless-head", "bounded")
 def test_a_dripping_head_does_not_win_time(sluice, origin, tunnel, host):
     client = tunnel(sluice({"limits": {"header_timeout": "300ms"}}), host, origin.port)
     head = request("GET", "/", client.authority, [("X-Filler", "x" * 2000)])
@@ -224,6 +230,7 @@ def test_a_response_that_stands_still_is_cut(sluice, scripted, tunnel, host):
     assert proxy.log(host=host)["error"] == "read_timeout"
 
 
+@pytest.mark.threat("half-closed-peers")
 def test_a_quiet_tunnel_ends(sluice, servers, connect, host):
     quiet = servers(Origin(serve=lambda c: (c.send(b"hi"), c.reader.rest())))
     rules = [{"when": "any", "do": "tunnel"}]

@@ -201,6 +201,7 @@ def test_te_trailers_is_kept_between_http2(proxy, h2_origin, h2, host):
     assert origin.requests[0].all("te") == ["trailers"]
 
 
+@pytest.mark.threat("multi-value-header")
 def test_repeated_fields_keep_their_order(pair):
     side, origin = pair(say(b"", headers=[("set-cookie", "a=1"), ("x-o", "1"),
                                           ("set-cookie", "b=2")]))
@@ -249,6 +250,7 @@ def test_via_on_both_sides(pair):
     assert "sluice" in origin.requests[0].get("via")
 
 
+@pytest.mark.threat("path-read-twice")
 @pytest.mark.parametrize("target", ["//a//b/../c/./d", "/%2e%2e/%2F", "/a?x=https://other.test/",
                                     "/a?", "/;x=1,2", "/*", "/a//?q"])
 def test_the_target_is_not_touched(pair, target):
@@ -315,6 +317,7 @@ def test_the_end_of_the_connection_inside_a_response(pair, proxy, host):
     assert proxy.log(host=host, target="/x")["error"] is not None
 
 
+@pytest.mark.threat("smuggled-past-hooks")
 def test_a_length_that_is_not_that_of_the_body(proxy, h2_origin, h2, host):
     """python-h2 does not look at what it sends."""
     def script(exchange):

@@ -162,6 +162,7 @@ def checked(lean, check):
     return lean(check.config(timeout="30s"))
 
 
+@pytest.mark.threat("resource-floods", "bounded")
 @pytest.mark.parametrize("piece, most", FLOODS.values(), ids=FLOODS)
 def test_floods(checked, check, h2_origin, h2, host, piece, most):
     origin = h2_origin(scripts={"/big": large(MIB)})
@@ -239,6 +240,7 @@ def assert_431(client, number):
     return stream.status == 431
 
 
+@pytest.mark.threat("resource-floods", "bounded")
 @pytest.mark.parametrize("fields", [
     [("x-big", "x" * 65500)], [(f"x-{i}", "y" * 900) for i in range(80)],
     [("x", "1")] * 300], ids=["one large", "many", "too many"])
@@ -288,6 +290,7 @@ def test_a_body_too_large_is_413_on_its_stream(sluice, origin_of, h2, host):
     assert all(len(r.body) <= 1024 for r in origin.requests)
 
 
+@pytest.mark.threat("resource-floods")
 def test_hpack_bomb(checked, check, h2_origin, h2, host):
     """4 KB once in the table, and then a byte each time: 64 MB of fields in 16 KB."""
     origin = h2_origin()
@@ -355,6 +358,7 @@ def ping_until(client, fact, seconds=waiting.DEADLINE):
     return not fact()
 
 
+@pytest.mark.threat("resource-floods")
 def test_a_header_block_that_never_ends_is_ended(sluice, origin_of, h2, host):
     origin = origin_of()
     client = h2(sluice({"limits": {"header_timeout": "300ms"}}), host, origin.port)

@@ -26,6 +26,7 @@ def paths(check):
 # -- asked ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("forged-inside", "checked-first")
 @pytest.mark.smoke
 def test_each_stream_is_asked_exactly_once(sluice, check, origin_of, h2, host):
     proxy = sluice(check.config(timeout="30s"))
@@ -68,6 +69,7 @@ def test_a_client_that_offers_both_speaks_h2_in_the_question(sluice, check, orig
     assert question["tls"]["alpn"] == "h2" and question["request"]["http"] == "2"
 
 
+@pytest.mark.threat("path-read-twice")
 def test_what_is_asked_is_what_is_sent(sluice, check, origin_of, h2, host):
     origin = origin_of()
     client = h2(sluice(check.config()), host, origin.port)
@@ -106,6 +108,7 @@ def test_identical_questions_in_flight_are_asked_once(sluice, check, origin_of, 
 # -- denied --------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("checked-first")
 def test_a_denied_stream_is_never_heard_of(sluice, check, origin_of, dns, h2, host):
     check.answer = lambda q: deny(reason="not on the list")
     proxy = sluice(check.config())
@@ -287,6 +290,7 @@ def test_a_check_that_fails_is_503_in_the_stream(sluice, servers, origin_of, dns
     assert not dns.heard_of(host) and origin.n_connections == 0
 
 
+@pytest.mark.threat("callback-after-reset")
 def test_a_stream_that_is_cancelled_while_asked_is_not_sent(sluice, check, origin_of, dns, h2,
                                                             host):
     check.answer = lambda q: check.stall() if q["request"]["path"] == "/x" else ALLOW
@@ -306,6 +310,7 @@ def test_a_stream_that_is_cancelled_while_asked_is_not_sent(sluice, check, origi
 # -- one name ------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("domain-fronting", "coalesced-connections", "one-name")
 @pytest.mark.parametrize("authority", ["evil-{host}:{port}", "{host}:1", "127.0.0.1:{port}",
                                        "evil.{host}:{port}"])
 def test_another_authority_is_421_on_its_stream(sluice, check, origin_of, dns, h2, host, authority):
@@ -336,6 +341,7 @@ def test_spellings_of_one_name_are_one_name(proxy, origin_of, h2, host, authorit
     assert origin.requests[0].authority == f"{name}:{origin.port}"
 
 
+@pytest.mark.threat("domain-fronting")
 def test_host_beside_authority_has_to_be_the_same(proxy, origin_of, dns, h2, host):
     origin = origin_of()
     client = h2(proxy, host, origin.port)
@@ -363,6 +369,7 @@ def test_host_in_place_of_authority(proxy, origin_of, h2, host):
     assert len(origin.requests) <= 1
 
 
+@pytest.mark.threat("domain-fronting")
 def test_sni_other_than_connect_is_421_for_all_streams(proxy, origin_of, dns, connect, host):
     origin = origin_of()
     client = connect(proxy)
@@ -375,6 +382,7 @@ def test_sni_other_than_connect_is_421_for_all_streams(proxy, origin_of, dns, co
     assert not dns.heard_of(host)
 
 
+@pytest.mark.threat("parser-panics", "forged-inside")
 def test_connect_inside_is_no_way_out(proxy, origin_of, dns, h2, host):
     origin = origin_of()
     client = h2(proxy, host, origin.port)

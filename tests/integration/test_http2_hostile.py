@@ -183,6 +183,7 @@ def test_a_reset_while_the_upload_is_stalled_reaches_the_origin(sluice, h2_origi
     assert client.get("/after").status == 200 and origin.n_connections == 1
 
 
+@pytest.mark.threat("callback-after-reset")
 @pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_reset_during_the_check_ends_the_exchange(sluice, check, h2_origin, h2, host, alpn,

@@ -399,6 +399,7 @@ STREAM = [
 ]
 
 
+@pytest.mark.threat("smuggled-past-hooks")
 @pytest.mark.parametrize("act, codes", [case[1:] for case in STREAM],
                          ids=[case[0] for case in STREAM])
 def test_stream_errors(client, peer, act, codes):

@@ -161,6 +161,7 @@ def test_a_rule_by_scheme(sluice, ws_origin, h2, host):
     assert client.get("/").status == 200
 
 
+@pytest.mark.threat("200-as-upgrade")
 @pytest.mark.parametrize("answer, status", [
     (http1.response(b"not a socket"), {502}),
     (http1.response(b"", 204, reason="No Content"), {502}),

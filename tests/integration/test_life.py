@@ -217,6 +217,7 @@ def test_the_log_on_stdout_and_off(sluice, origin, tunnel, host):
     assert not proxy.access.exists()
 
 
+@pytest.mark.threat("says-why")
 def test_the_log_line_has_every_field(sluice, check, origin, tunnel, host):
     proxy = sluice(check.config())
     client = tunnel(proxy, host, origin.port)
@@ -236,6 +237,7 @@ def test_the_log_line_has_every_field(sluice, check, origin, tunnel, host):
     assert line["bytes_out"] > 0 and line["duration_us"] >= line["check_us"] > 0
 
 
+@pytest.mark.threat("secrets-in-error-pages", "nobody-in")
 def test_secrets_are_in_no_log(sluice, origin, tunnel, host):
     proxy = sluice({"rules": [{"when": "path /no", "do": "deny"}], "log": {"level": "debug"}})
     client = tunnel(proxy, host, origin.port)
@@ -249,6 +251,7 @@ def test_secrets_are_in_no_log(sluice, origin, tunnel, host):
 # -- the admin address ---------------------------------------------------------------------------
 
 
+@pytest.mark.threat("key-kept")
 @pytest.mark.smoke
 def test_admin_pages(proxy):
     assert proxy.look("/healthz")[0] == proxy.look("/readyz")[0] == 200
@@ -295,6 +298,7 @@ def test_a_profile(proxy):
     assert int.from_bytes(profile[:8], "little") == 0
 
 
+@pytest.mark.threat("admin-through-proxy")
 def test_admin_refuses_other_hosts(proxy):
     assert proxy.look("/metrics", {"Host": "evil.example"})[0] == 421
 

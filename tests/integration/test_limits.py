@@ -44,6 +44,7 @@ def test_a_target_up_to_the_limit_passes(proxy, origin, tunnel, host):
     assert tunnel(proxy, host, origin.port).get("/" + "x" * 16000).status == 200
 
 
+@pytest.mark.threat("endless-head", "bounded")
 def test_a_header_section_without_end_is_cut_off(proxy, origin, tunnel, host):
     """185 MB were accepted elsewhere."""
     client = tunnel(proxy, host, origin.port)
@@ -55,6 +56,7 @@ def test_a_header_section_without_end_is_cut_off(proxy, origin, tunnel, host):
     assert proxy.log(host=host)["status"] == 431
 
 
+@pytest.mark.threat("bounded")
 @pytest.mark.parametrize("headers, body", [
     ([("Content-Length", "1025")], b""),
     ([("Transfer-Encoding", "chunked")], b"401\r\n" + b"x" * 1025 + b"\r\n0\r\n\r\n"),
@@ -68,6 +70,7 @@ def test_a_body_too_large_is_413(sluice, origin, tunnel, host, headers, body):
     assert all(len(r.body) <= 1024 for r in origin.requests)
 
 
+@pytest.mark.threat("bounded")
 def test_connections_per_client(sluice, origin, tunnel, connect, host):
     proxy = sluice({"limits": {"connections_per_client": 2}})
     first, second = (tunnel(proxy, host, origin.port) for _ in range(2))
@@ -87,6 +90,7 @@ def test_a_place_is_free_again_when_a_client_leaves(sluice, origin, tunnel, host
         waiting.until(lambda: proxy.metric("sluice_open_connections") == 0, "the place to be free")
 
 
+@pytest.mark.threat("bounded")
 def test_a_response_head_too_large_is_502(proxy, servers, pki, tunnel, host):
     big = b"HTTP/1.1 200 OK\r\nX-Big: " + b"x" * (80 << 10) + b"\r\nContent-Length: 0\r\n\r\n"
     origin = servers(Origin(lambda r: big, tls=pki.server_context()))
@@ -95,6 +99,7 @@ def test_a_response_head_too_large_is_502(proxy, servers, pki, tunnel, host):
     assert "http_response_header_section_size" in answer.get("proxy-status")
 
 
+@pytest.mark.threat("resource-floods")
 def test_a_trailer_section_without_end_is_cut_off(proxy, servers, pki, tunnel, host):
     def serve(connection):
         connection.read_request()
@@ -110,6 +115,7 @@ def test_a_trailer_section_without_end_is_cut_off(proxy, servers, pki, tunnel, h
     assert proxy.look("/healthz")[0] == 200
 
 
+@pytest.mark.threat("resource-floods")
 def test_chunk_extensions_without_end_are_cut_off(proxy, origin, tunnel, host):
     client = tunnel(proxy, host, origin.port)
     client.send(request("POST", "/", client.authority, [("Transfer-Encoding", "chunked")]) +

@@ -31,6 +31,7 @@ def unused_port():
 # -- certificates --------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("certificate-names")
 @pytest.mark.smoke
 @pytest.mark.parametrize("name, words, error", [
     ("expired.test", "certificate has expired", "cert_expired"),
@@ -68,6 +69,7 @@ def test_a_tls_12_origin(proxy, nginx, tunnel, host):
     assert proxy.log(host=host)["tls_upstream"] == "TLSv1.2"
 
 
+@pytest.mark.threat("one-name")
 def test_the_origin_is_told_the_name(proxy, nginx, tunnel, host):
     tunnel(proxy, host, nginx.tls).get("/hello.txt")
     hit = nginx.wait_hits(host, 1)[0]
@@ -84,6 +86,7 @@ def test_an_origin_that_speaks_no_tls_is_502(proxy, servers, tunnel, host):
 # -- failures ------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("dead-upstream")
 @pytest.mark.smoke
 def test_a_dead_origin_is_502_inside_tls(proxy, tunnel, host):
     sock, port = unused_port()
@@ -230,6 +233,7 @@ def test_a_reset_inside_the_response_is_cut(proxy, scripted, tunnel, host):
 # -- addresses -----------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("ssrf-forms")
 @pytest.mark.smoke
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254",
                                      "100.64.0.1", "0.0.0.0", "224.0.0.1", "::1", "fe80::1",
@@ -264,6 +268,7 @@ def test_a_guarded_tunnel_is_refused(sluice, connect, host):
     assert connect(proxy).connect(host, 443).status == 403
 
 
+@pytest.mark.threat("admin-through-proxy")
 @pytest.mark.parametrize("where", ["listener", "admin"])
 def test_its_own_addresses_are_never_reached(proxy, connect, host, where):
     port = proxy.port if where == "listener" else int(proxy.admin.rsplit(":", 1)[1])

@@ -30,6 +30,7 @@ def test_a_start_without_descriptors_says_so(shell, binary, tmp_path, n):
     assert "raise the limit of open files" in ended.stderr
 
 
+@pytest.mark.threat("bounded")
 def test_running_out_of_descriptors(binary, surroundings, plain_origin, host, tmp_path):
     """New connections wait or are refused; those that are there, and later ones, are served."""
     wrapper = tmp_path / "few"
@@ -172,6 +173,7 @@ def test_a_lost_log_directory_kills_nothing(sluice, origin, tunnel, host, tmp_pa
     waiting.until(lambda: "/3" in (directory / "access.log").read_text(), "a line in it")
 
 
+@pytest.mark.threat("bounded")
 def test_a_crowd_of_idle_connections(sluice, origin, tunnel, host):
     proxy = sluice()
     clients = [tunnel(proxy, host, origin.port) for _ in range(200)]
@@ -221,6 +223,7 @@ def test_an_early_response_does_not_shift_requests(proxy, servers, pki, tunnel, 
     assert all("smuggled" not in start for start in heads)
 
 
+@pytest.mark.threat("smuggled-past-hooks")
 def test_trailers_that_frame_or_route_are_dropped(proxy, origin, tunnel, host):
     client = tunnel(proxy, host, origin.port)
     evil = (b"0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: evil.test\r\n"
@@ -240,6 +243,7 @@ def test_a_flood_of_refused_clients(sluice, origin, tunnel, host):
     assert proxy.metric("sluice_open_connections") == 3
 
 
+@pytest.mark.threat("rejecting-clients", "rejected-leaves")
 def test_rejecting_clients_leave_nothing(sluice, origin, host):
     """e2guardian#542: memory kept for each client that rejects the forged certificate."""
     proxy = sluice()

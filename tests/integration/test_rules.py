@@ -194,12 +194,14 @@ def test_atoms(sluice, origin, tunnel, host, when, headers, path, denied):
     assert answer.status == (403 if denied else 200)
 
 
+@pytest.mark.threat("spelling-of-hosts")
 @pytest.mark.parametrize("spelled", ["{}.", "UPPER.{}", "{}"])
 def test_spelling_of_a_host_is_no_way_round(sluice, origin, connect, host, spelled):
     proxy = sluice({"rules": [{"when": f"host {host} or host upper.{host}", "do": "refuse"}]})
     assert connect(proxy).connect(spelled.format(host), origin.port).status == 403
 
 
+@pytest.mark.threat("spelling-of-hosts")
 @pytest.mark.parametrize("bad", ["[{}]", "a b.test", "x..test", "0x7f.1", "127.1", "a%00.test"])
 def test_odd_hosts_are_malformed(proxy, connect, host, bad):
     client = connect(proxy)
@@ -215,6 +217,7 @@ def test_verify_off_by_rule(sluice, nginx, tunnel):
     assert tunnel(proxy, "wrong-host.test", nginx.tls).get("/hello.txt").status == 502
 
 
+@pytest.mark.threat("says-why")
 def test_the_block_page_stands_alone(sluice, origin, tunnel, host):
     proxy = sluice({"rules": [{"when": "any", "do": "deny", "reason": "a \"b\" & <c>"}]})
     page = tunnel(proxy, host, origin.port).get("/", [("Accept", "text/html")])

@@ -251,6 +251,7 @@ def test_one_who_asked_first_and_left_takes_no_answer_from_others(sluice, check,
     assert [c.read().status for c in clients[2:]] == [200, 200]
 
 
+@pytest.mark.threat("half-closed-peers")
 def test_no_descriptor_is_left(sluice, origin, check, tunnel, host):
     proxy = sluice({**check.config(), "upstream": {"pool": {"max_idle": 0}}})
     check.answer = lambda q: deny() if q["request"]["path"] == "/no" else {"action": "allow"}

@@ -36,6 +36,7 @@ def only(proxy, version):
 # -- the leaf ------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("coalesced-connections")
 @pytest.mark.smoke
 def test_the_leaf_is_what_clients_want(proxy, tunnel, host, tmp_path):
     path, text = leaf_of(tunnel(proxy, host, 443), tmp_path)
@@ -49,6 +50,7 @@ def test_the_leaf_is_what_clients_want(proxy, tunnel, host, tmp_path):
     assert "OCSP" not in text and "Authority Information Access" not in text
 
 
+@pytest.mark.threat("key-identifiers")
 def test_the_issuer_is_named_by_its_own_key_id(proxy, tunnel, host, tmp_path):
     _, text = leaf_of(tunnel(proxy, host, 443), tmp_path)
     ca = openssl("x509", "-in", proxy.ca, "-noout", "-text")
@@ -77,6 +79,7 @@ def test_validity_is_backdated_and_inside_the_authority(proxy, tunnel, host, tmp
     assert 7 * day < end - begin <= 9 * day
 
 
+@pytest.mark.threat("serials-reused")
 def test_serials_are_random_and_differ(proxy, tunnel, host):
     serials = {serial_of(tunnel(proxy, f"{i}.{host}", 443)) for i in range(8)}
     assert len(serials) == 8 and all(len(s) > 24 for s in serials)
@@ -86,6 +89,7 @@ def test_a_known_host_gets_the_same_leaf(proxy, tunnel, host):
     assert serial_of(tunnel(proxy, host, 443)) == serial_of(tunnel(proxy, host, 443))
 
 
+@pytest.mark.threat("long-common-name")
 @pytest.mark.parametrize("name", ["x" * 63 + "." + "y" * 63 + "." + "z" * 63 + "." + "w" * 61,
                                   "l" * 60 + ".site.test", "under_score.site.test", "x"])
 def test_odd_names(proxy, connect, tmp_path, name):
@@ -189,6 +193,7 @@ def test_resumption_can_be_turned_off(sluice, origin, tunnel, host):
     assert second.get("/").status == 200 and not second.sock.session_reused
 
 
+@pytest.mark.threat("domain-fronting")
 def test_a_session_of_another_name_opens_no_door(proxy, origin, connect, tunnel, host):
     context = proxy.trusting()
     first = tunnel(proxy, host, origin.port, context=context)
@@ -215,6 +220,7 @@ def test_each_host_is_forged_once(sluice, tunnel, host):
     assert proxy.metric("sluice_leaf_cache_hits_total") == 10
 
 
+@pytest.mark.threat("forge-under-lock")
 def test_simultaneous_misses_forge_once(sluice, connect, host):
     proxy = sluice({"workers": 4, "intercept": {"leaf_key": "rsa-2048", "leaf_key_scope": "host"}})
     clients = [connect(proxy) for _ in range(8)]
@@ -255,6 +261,7 @@ def test_the_regimes_of_the_story(sluice, origin, tunnel, host, tmp_path, regime
     assert proxy.metric("sluice_forge_duration_seconds_count") == (1 if cached else 2)
 
 
+@pytest.mark.threat("key-kept")
 def test_a_shared_leaf_key_is_not_the_authority_s(proxy, tunnel, host, tmp_path):
     paths = [leaf_of(tunnel(proxy, n, 443), tmp_path)[0] for n in (host, "b-" + host)]
     ca_key = openssl("x509", "-in", proxy.ca, "-noout", "-pubkey")
@@ -300,6 +307,7 @@ def test_an_authority_with_a_chain(sluice, origin, pki, connect, host, tmp_path)
     assert client.get("/").status == 200
 
 
+@pytest.mark.threat("says-why")
 def test_a_client_that_rejects_the_authority_is_logged(proxy, connect, origin, host):
     client = connect(proxy)
     assert client.connect(host, origin.port).status == 200
@@ -312,11 +320,13 @@ def test_a_client_that_rejects_the_authority_is_logged(proxy, connect, origin, h
     assert origin.n_connections == 0
 
 
+@pytest.mark.threat("key-kept")
 def test_the_key_is_the_owner_s_alone(proxy):
     assert (proxy.state / "ca.key").stat().st_mode & 0o777 == 0o600
     assert proxy.ca.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.threat("key-kept")
 def test_a_key_that_others_can_read_is_refused(cli, tmp_path):
     state = tmp_path / "state"
     assert cli("ca", "init", "--state-dir", state).returncode == 0
@@ -329,6 +339,7 @@ def test_a_key_that_others_can_read_is_refused(cli, tmp_path):
 # -- names that are no names ---------------------------------------------------------------------
 
 
+@pytest.mark.threat("sni-into-san")
 @pytest.mark.parametrize("evil", [b"a,DNS:bank", b"aa\0NSabank", b"aaDNS bank", b"*.DNSabank",
                                   b"aa\nNSabank"])
 def test_an_evil_sni_gets_no_leaf_of_that_name(proxy, origin, connect, host, evil):

@@ -191,6 +191,7 @@ static void test_modes_of_directories(void **state)
     assert_int_equal(mode_of(path), 0755);
 }
 
+/* threat: key-kept */
 static void test_existing_is_never_overwritten(void **state)
 {
     const struct sl_ca_new_conf conf = { .key = SL_CA_ECDSA_P256 };
@@ -262,6 +263,7 @@ static void test_unwritable_place(void **state)
     assert_int_equal(unlink(file), 0);
 }
 
+/* threat: key-kept */
 static void test_refused_key_files(void **state)
 {
     static const mode_t modes[] = { 0640, 0604, 0610, 0660, 0620 };

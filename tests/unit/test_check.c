@@ -199,6 +199,7 @@ static void make_trouble(struct town *t, enum trouble trouble, struct answer *a)
     wait_for(t->w.loop, a);
 }
 
+/* threat: check-skipped */
 static void failures_are_what_on_error_says_of_their_class(void **state)
 {
     static const struct {
@@ -361,6 +362,7 @@ static void verdicts_serve_what_they_do_not_vary_by(void **state)
 
 /* -- ends -- */
 
+/* threat: callback-after-reset */
 static void cancelled_at_each_step(void **state)
 {
     static const struct web_reply r = { .text = ALLOW };
@@ -380,6 +382,7 @@ static void cancelled_at_each_step(void **state)
 }
 
 /* The worker that asks goes away: whoever waited asks again, through a worker of its own. */
+/* threat: callback-after-reset */
 static void others_ask_again_when_the_leader_goes(void **state)
 {
     static const struct web_reply r = { .text = ALLOW };

@@ -33,6 +33,7 @@ struct range {
     const char *below, *first, *last, *above; /* below, above: NULL when blocked too, or none */
 };
 
+/* threat: ssrf-forms */
 static void ranges_are_blocked_at_both_borders(void **state)
 {
     static const struct range rows[] = {
@@ -90,6 +91,7 @@ static void ranges_are_blocked_at_both_borders(void **state)
     sl_guard_free(&g);
 }
 
+/* threat: ssrf-forms */
 static void ipv4_inside_ipv6_is_blocked(void **state)
 {
     static const struct {
@@ -159,6 +161,7 @@ static void allowed_ranges_pass_and_nothing_beside_them(void **state)
 }
 
 /* With everything allowed, so that only the own listeners stand in the way. */
+/* threat: admin-through-proxy */
 static void own_listeners_are_blocked_whatever_is_allowed(void **state)
 {
     static const struct {
@@ -223,6 +226,7 @@ static void a_listener_with_a_scope_is_still_ours(void **state)
     sl_guard_free(&g);
 }
 
+/* threat: ssrf-forms */
 static void addresses_of_this_machine_are_blocked(void **state)
 {
     struct sl_guard *g = sl_guard_new(&(struct sl_guard_conf){ 0 });

@@ -102,6 +102,7 @@ static void decode(struct sl_str in, size_t step, char ret_text[64])
     memcpy(ret_text + n, piece.end ? "" : "...", piece.end ? 1 : 4);
 }
 
+/* threat: lenient-chunks */
 static void test_chunked(void **state)
 {
     char text[64];
@@ -117,6 +118,7 @@ static void test_chunked(void **state)
     }
 }
 
+/* threat: resource-floods */
 static void test_extensions_are_limited_per_chunk(void **state)
 {
     struct sl_h1_chunked c = { 0 };

@@ -488,12 +488,14 @@ static void test_requests_to_a_proxy(void **state)
     check_all(proxy_requests, SL_LEN(proxy_requests), &proxy, NULL);
 }
 
+/* threat: smuggled-past-hooks */
 static void test_requests_in_a_tunnel(void **state)
 {
     (void)state;
     check_all(tunnel_requests, SL_LEN(tunnel_requests), &tunnel, NULL);
 }
 
+/* threat: 200-as-upgrade */
 static void test_responses(void **state)
 {
     const struct sl_head get = { .method = B("GET") };

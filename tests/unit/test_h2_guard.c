@@ -22,6 +22,7 @@ static unsigned run(struct sl_h2_guard *g, uint64_t now, uint8_t type)
     return n;
 }
 
+/* threat: resource-floods */
 static void floods_end(void **state)
 {
     static const struct {

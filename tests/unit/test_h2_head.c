@@ -31,6 +31,7 @@ static void read_lines(struct sl_h2_reader *r, const char *text)
 
 #define TO_A ":method: GET\n:scheme: https\n:authority: a.example\n"
 
+/* threat: smuggled-past-hooks */
 static void requests(void **state)
 {
     static const struct {
@@ -138,6 +139,7 @@ static void websocket_reads_as_upgrade(void **state)
     sl_arena_fini(&a);
 }
 
+/* threat: resource-floods */
 static void bombs_are_known(void **state)
 {
     struct sl_arena a = { 0 };

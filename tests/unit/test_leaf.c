@@ -125,6 +125,7 @@ static void assert_is_for_name(const struct sl_leaf *leaf, struct sl_str host)
     GENERAL_NAMES_free(names);
 }
 
+/* threat: long-common-name */
 static void test_names_of_every_length(void **state)
 {
     char text[254];
@@ -186,6 +187,7 @@ static void test_addresses(void **state)
 }
 
 /* HAProxy 85a833feb: the second name was signed, too. */
+/* threat: sni-into-san */
 static void test_refused_hosts(void **state)
 {
 #define LIT(s)                                                                                     \
@@ -234,6 +236,7 @@ static void assert_extensions(const struct sl_leaf *leaf, uint32_t usage)
     assert_null(X509_get0_authority_serial(cert));
 }
 
+/* threat: key-identifiers */
 static void test_extensions(void **state)
 {
     struct sl_leaf *ec = forge(&ec_conf, SL_STR("example.com"));
@@ -269,6 +272,7 @@ static void test_der_is_canonical(void **state)
     sl_leaf_unref(&leaf);
 }
 
+/* threat: serials-reused */
 static void test_serials_differ(void **state)
 {
     enum { N = 64 };

@@ -273,6 +273,7 @@ static void test_never_more_than_its_entries(void **state)
     world_free(&w);
 }
 
+/* threat: forge-under-lock */
 static void test_failure_is_reported_and_not_kept(void **state)
 {
     struct world w = world_new(10);
@@ -289,6 +290,7 @@ static void test_failure_is_reported_and_not_kept(void **state)
     world_free(&w);
 }
 
+/* threat: forge-under-lock */
 static void test_one_forge_for_all_who_ask(void **state)
 {
     struct world w = world_new(10);

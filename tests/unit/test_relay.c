@@ -414,6 +414,7 @@ static void silence_ends_it(void **state)
     end(&t);
 }
 
+/* threat: half-closed-peers */
 static void silence_ends_what_is_half_closed_too(void **state)
 {
     struct town t = { 0 };

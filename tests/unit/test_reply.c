@@ -99,6 +99,7 @@ static void form_follows_the_request(void **state)
     }
 }
 
+/* threat: secrets-in-error-pages */
 static void page_shows_what_is_needed_and_no_more(void **state)
 {
     struct fixture *f = *state;
@@ -131,6 +132,7 @@ static void page_shows_what_is_needed_and_no_more(void **state)
     assert_int_equal(strlen(value(f, "date")), 29);
 }
 
+/* threat: secrets-in-error-pages */
 static void page_escapes_what_is_reflected(void **state)
 {
     struct fixture *f = *state;

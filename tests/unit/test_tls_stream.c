@@ -545,6 +545,7 @@ static void test_resumes_across_workers(void **state)
 
 /* A ticket for one name must not open a connection to another: the client would take the second
  * for verified. */
+/* threat: domain-fronting */
 static void test_ticket_is_bound_to_names(void **state)
 {
     static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
@@ -664,6 +665,7 @@ static void check_certificate(const struct certificate_row *row)
     X509_free(leaf.cert);
 }
 
+/* threat: certificate-names */
 static void test_certificates(void **state)
 {
     (void)state;

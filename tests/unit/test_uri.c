@@ -129,6 +129,7 @@ static const struct {
     { "\xe2\x84\x80.example", NULL, false }, /* maps to a/c */
 };
 
+/* threat: spelling-of-hosts */
 static void test_hosts(void **state)
 {
     for (size_t i = 0; i < SL_LEN(hosts); i++) {
