@@ -36,6 +36,15 @@ FAULTS = {
                                                   "hostname mismatch"),
     "weak key": ({"new_key": RSA_1024}, "cert_weak", "key too weak"),
     "SHA-1": ({"digest": "sha1"}, "cert_weak", "digest algorithm too weak"),
+    "an address, not named": ({"host": "127.0.0.1", "san": "DNS:site.test"}, "cert_wrong_host",
+                              "IP address mismatch"),
+    "an address, named as a host": ({"host": "127.0.0.1", "san": "DNS:127.0.0.1"},
+                                    "cert_wrong_host", "IP address mismatch"),
+    "an address, in the subject alone": ({"host": "127.0.0.1", "san": None}, "cert_wrong_host",
+                                         "IP address mismatch"),
+    "issued by a server": ({"by": "server"}, "cert_invalid", "CA certificate"),
+    "intermediate expired": ({"by": "old"}, "cert_expired", "expired"),
+    "names excluded": ({"by": "excluding"}, "cert_constrained", "excluded subtree violation"),
     "name constraints": ({"by": "narrow"}, "cert_constrained", "permitted subtree violation"),
     "for clients": ({"usage": "clientAuth"}, "cert_invalid", "purpose"),
 }
@@ -45,14 +54,19 @@ FAULTS = {
 def authorities(pki, tmp_path_factory):
     directory = tmp_path_factory.mktemp("authorities")
     narrow = "nameConstraints=critical,permitted;DNS:other.test\n"
+    excluding = "nameConstraints=critical,excluded;DNS:site.test\n"
+    server = Authority(directory, "server", pki.authority)
+    server.certificate, server.key = pki.authority.issue("server", "DNS:server.test")
+    old = Authority(directory, "old", pki.authority, end="20210101000000Z")
     return {"ours": pki.authority, "stranger": Authority(directory, "stranger"),
-            "middle": Authority(directory, "middle", pki.authority),
-            "narrow": Authority(directory, "narrow", pki.authority, narrow)}
+            "middle": Authority(directory, "middle", pki.authority), "server": server, "old": old,
+            "narrow": Authority(directory, "narrow", pki.authority, narrow),
+            "excluding": Authority(directory, "excluding", pki.authority, excluding)}
 
 
 def issued(pki, authorities, host, how):
-    """The pair of files; the narrow one is served with its issuer."""
-    how = dict(how)
+    """The pair of files, its issuer behind it where it is one that verifying should see."""
+    how = {k: v for k, v in how.items() if k != "host"}
     by, san = how.pop("by", "ours"), how.pop("san", f"DNS:{host}")
     if by is None:
         return pki.self_signed(pki.authority.dir, host)
@@ -60,7 +74,7 @@ def issued(pki, authorities, host, how):
         san = nul_behind(host) if san == "NUL" else san.replace("{label}", host.split(".")[0])
     authority = authorities[by]
     crt, key = authority.issue(host, san, **how)
-    if by == "narrow":
+    if by in ("narrow", "excluding", "server", "old"):
         pathlib.Path(crt).write_text(crt.read_text() + authority.certificate.read_text())
     return crt, key
 
@@ -69,6 +83,7 @@ def issued(pki, authorities, host, how):
 @pytest.mark.parametrize("case", FAULTS)
 def test_a_fault_of_a_certificate_is_named(proxy, servers, pki, authorities, tunnel, host, case):
     how, error, detail = FAULTS[case]
+    host = how.get("host", host)
     pair = issued(pki, authorities, host, how)
     origin = servers(Origin(tls=pki.server_context(pair, is_weak=True)))
     answer = tunnel(proxy, host, origin.port).get("/")

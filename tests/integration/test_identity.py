@@ -67,6 +67,41 @@ def test_the_name_inside_a_tunnel(proxy, origin, dns, tunnel, host, case):
         assert origin.n_connections == 0
 
 
+@pytest.mark.threat("forged-inside", "one-name")
+@pytest.mark.parametrize("target, inside, status", [
+    ("/", "{host}:{port}", 200), ("/", "{host}", 200), ("/", "evil-{host}:{port}", 421),
+    ("/", "{host}:1", 421), ("/", "{host}:80", 421), ("http://{host}:{port}/", "evil-{host}", 200),
+    ("http://evil-{host}:{port}/", "{host}", 421), ("https://{host}:{port}/", "{host}", 421)])
+def test_the_name_inside_a_tunnel_without_tls(proxy, plain_origin, dns, connect, host, target,
+                                              inside, status):
+    client = connect(proxy)
+    assert client.connect(host, plain_origin.port).status == 200
+    target, inside = (spelled(t, host, plain_origin.port) for t in (target, inside))
+    assert client.ask("GET", target, host=inside).status == status
+    assert not dns.heard_of(f"evil-{host}")
+    assert [r.all("host") for r in plain_origin.requests] == (
+        [[f"{host}:{plain_origin.port}"]] if status == 200 else [])
+
+
+@pytest.mark.threat("host-spoof", "one-name")
+@pytest.mark.parametrize("fields, status", [
+    (["evil-{host}:{port}"], 200), (["{host}"], 200), ([""], 400), (["a@{host}"], 400),
+    (["{host}", "{host}"], 400), ([], 400)])
+def test_the_host_field_of_a_connect_chooses_nothing(proxy, origin, dns, connect, host, fields,
+                                                     status):
+    """As in the absolute form: the target counts, the field has to be there and well-formed."""
+    client = connect(proxy)
+    client.authority = f"{host}:{origin.port}"
+    client.send(request("CONNECT", client.authority, None,
+                        [("Host", spelled(f, host, origin.port)) for f in fields]))
+    answer = client.read("HEAD")
+    assert answer.status == status
+    if status == 200:
+        assert client.start_tls(host).get("/").status == 200
+        assert origin.requests[0].all("host") == [client.authority]
+    assert not dns.heard_of(f"evil-{host}")
+
+
 def test_a_disagreement_is_logged_with_both_names(sluice, origin, connect, tunnel, host):
     proxy = sluice()
     assert tunnel(proxy, host, origin.port).ask("GET", "/", host=f"evil-{host}").status == 421

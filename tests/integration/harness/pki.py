@@ -28,7 +28,7 @@ def openssl(*arguments, stdin=b""):
 class Authority:
     """Signs itself, or is signed by `parent`; `extensions` are lines of openssl's configuration."""
 
-    def __init__(self, directory, name, parent=None, extensions=""):
+    def __init__(self, directory, name, parent=None, extensions="", **times):
         self.dir = directory / name
         self.dir.mkdir()
         self.certificate = self.dir / "ca.pem"
@@ -36,31 +36,29 @@ class Authority:
         (self.dir / "index.txt").touch()
         self.config = self.dir / "ca.cnf"
         self.config.write_text(_CONFIG.format(dir=self.dir))
+        subject = ["-keyout", self.key, "-subj", f"/CN={name}"]
         if parent is None:
-            openssl("req", "-x509", *_EC, "-keyout", self.key, "-out", self.certificate, "-days",
-                    "30", "-subj", f"/CN={name}")
-        else:
-            self._descend(name, parent, extensions)
+            openssl("req", "-x509", *_EC, *subject, "-out", self.certificate, "-days", "30")
+            return
+        csr = self.dir / "ca.csr"
+        openssl("req", "-new", *_EC, *subject, "-out", csr)
+        parent.sign(csr, self.certificate, "basicConstraints=critical,CA:true\n"
+                    f"keyUsage=critical,keyCertSign\n{extensions}", **times)
 
-    def _descend(self, name, parent, extensions):
-        csr, file = self.dir / "ca.csr", self.dir / "ca.ext"
-        file.write_text("basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n"
-                        f"subjectKeyIdentifier=hash\n{extensions}")
-        openssl("req", "-new", *_EC, "-keyout", self.key, "-out", csr, "-subj", f"/CN={name}")
-        openssl("x509", "-req", "-in", csr, "-CA", parent.certificate, "-CAkey", parent.key,
-                "-days", "10", "-out", self.certificate, "-extfile", file)
-
-    def issue(self, name, san, start="20200101000000Z", end="20491231235959Z", new_key=_EC,
-              usage="serverAuth", digest="sha256"):
-        """Certificate and key files of `name`; san None: a name in the subject alone."""
-        key, csr, crt = (self.dir / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
-        extensions = self.dir / f"{name}.ext"
-        names = f"subjectAltName = {san}\n" if san is not None else ""
-        extensions.write_text(f"{names}extendedKeyUsage = {usage}\n")
-        openssl("req", "-new", *new_key, "-keyout", key, "-out", csr, "-subj", f"/CN={name}")
+    def sign(self, csr, crt, extensions, start="20200101000000Z", end="20491231235959Z",
+             digest="sha256"):
+        file = csr.with_suffix(".ext")
+        file.write_text(extensions)
         openssl("ca", "-batch", "-notext", "-config", self.config, "-cert", self.certificate,
                 "-keyfile", self.key, "-in", csr, "-out", crt, "-startdate", start, "-enddate", end,
-                "-extfile", extensions, "-md", digest)
+                "-extfile", file, "-md", digest)
+
+    def issue(self, name, san, new_key=_EC, usage="serverAuth", **how):
+        """Certificate and key files of `name`; san None: a name in the subject alone."""
+        key, csr, crt = (self.dir / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
+        names = f"subjectAltName = {san}\n" if san is not None else ""
+        openssl("req", "-new", *new_key, "-keyout", key, "-out", csr, "-subj", f"/CN={name}")
+        self.sign(csr, crt, f"{names}extendedKeyUsage = {usage}\n", **how)
         return crt, key
 
 
