@@ -8,26 +8,20 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metric.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
-#include "policy/gate.h"
 #include "proxy/access_log.h"
-#include "proxy/admission.h"
 #include "proxy/conn.h"
 #include "proxy/snapshot.h"
 #include "sim_peer.h"
 #include "sim_service.h"
 #include "sim_witness.h"
-#include "tls/ca.h"
-#include "tls/leaf_cache.h"
-#include "upstream/guard.h"
+#include "sim_world.h"
 
 #define QUIET_TURNS 10   /* without a move: nothing will, but by the clock */
 #define TURNS_MAX 400000 /* of one play */
@@ -37,7 +31,6 @@
 #define BLOWS_NARROW 20
 
 static struct sim_tls tls;
-static char dir[] = "/tmp/sluice-sim-XXXXXX", cert_path[64], key_path[64];
 
 /* clang-format off */
 #define BLOW_MAP(X) \
@@ -89,25 +82,6 @@ struct sim {
     struct sl_access_log log;
 };
 
-/* Connections upstream and questions, in the whole process. */
-static int64_t count_held(void)
-{
-    static const char *const gauges[][3] = {
-        { "sluice_upstream_connections", "state", "active" },
-        { "sluice_upstream_connections", "state", "idle" },
-        { "sluice_checks_in_flight", "check", "policy" },
-    };
-    int64_t n = 0;
-
-    for (size_t i = 0; i < SL_LEN(gauges); i++) {
-        struct sl_metric_family *f =
-            sl_metric_family(SL_METRIC_GAUGE, gauges[i][0], "", gauges[i][1]);
-
-        n += sl_metric_value(sl_metric_child(f, &gauges[i][2]));
-    }
-    return n;
-}
-
 /* -- the world -- */
 
 static void init_peer(struct sim *s, struct sim_peer *p, struct sl_stream **ret_other)
@@ -137,7 +111,7 @@ static struct sl_stream *open_stream(void *arg, const struct sl_origin *origin)
     struct sim_peer *p = &s->origins[s->n_origins];
     struct sl_stream *other;
 
-    if (sl_str_eq(origin->host, SL_STR("check.example")))
+    if (sl_str_eq(origin->host, SL_STR(SIM_CHECK_HOST)))
         return open_check(s);
     sim_witness_opened(&s->witness, origin);
     if (s->n_origins == SIM_PEERS || s->c->origins[s->n_origins] == NULL)
@@ -149,76 +123,17 @@ static struct sl_stream *open_stream(void *arg, const struct sl_origin *origin)
     return other;
 }
 
-static void add_rule(struct sl_ruleset *set, const struct sim_rule *r)
-{
-    struct sl_rule rule = { .action = r->action,
-                            .reason = sl_str_of(r->reason != NULL ? r->reason : ""),
-                            .status = r->status };
-    struct sl_parse_error error;
-
-    assert_int_equal(sl_expression_parse(sl_str_of(r->when), &rule.when, &error), SL_OK);
-    sl_ruleset_add(set, &rule);
-}
-
-static struct sl_policy *make_policy(const struct sim_case *c, const struct sim_rule *rules)
-{
-    static const uint32_t first[] = { 0 };
-    struct sl_ruleset *set = sl_ruleset_new(SL_ACTION_ALLOW);
-    struct sl_check **checks = sl_zalloc(sizeof(struct sl_check *));
-    uint32_t phases = 1u << SL_PHASE_REQUEST;
-
-    for (; rules != NULL && rules->when != NULL; rules++)
-        add_rule(set, rules);
-    if (c->asks_connect)
-        phases |= 1u << SL_PHASE_CONNECT;
-    if (c->answers[0] == NULL)
-        return sl_policy_new(set, checks, 0);
-    sl_ruleset_add(set,
-                   &(struct sl_rule){ .action = SL_ACTION_CHECK, .checks = first, .n_checks = 1 });
-    checks[0] = sl_check_new(
-        &(struct sl_check_conf){ .name = "policy",
-                                 .origin = { .host = SL_STR("check.example"), .port = 80 },
-                                 .target = "/check",
-                                 .phases = phases,
-                                 .timeout_ms = 500,
-                                 .max_in_flight = 16,
-                                 .max_ttl_ms = 3600000,
-                                 .cache_entries = 100,
-                                 .cache_bytes = 1000000 });
-    return sl_policy_new(set, checks, 1);
-}
-
 static struct sl_env *make_env(struct sim *s, const struct sim_rule *rules)
 {
-    struct sl_snapshot *snapshot = sl_snapshot_new(&(struct sl_snapshot_conf){
-        .limits = { .head = { .uri_bytes = 512, .header_bytes = 1024, .header_count = 50 },
-                    .handshake_timeout_ms = 10000,
-                    .header_timeout_ms = 15000,
-                    .idle_timeout_ms = 120000 },
-        .upstream = { .ca_file = cert_path,
-                      .nameservers = "127.0.0.1:9",
-                      .verify = true,
-                      .preconnect = s->c->preconnect,
-                      .connect_timeout_ms = 10000,
-                      .response_timeout_ms = 60000,
-                      .idle_timeout_ms = 60000,
-                      .max_idle_per_origin = 4,
-                      .max_idle = 4,
-                      .open = open_stream,
-                      .open_arg = s },
-        .leaf = { .kind = SL_LEAF_ECDSA_P256, .lifetime_s = 86400 },
-        .policy = make_policy(s->c, rules),
-        .ca = sl_ca_ref(tls.ca),
-        .guard = sl_guard_new(&(struct sl_guard_conf){ .n_allow = 0 }),
-        .leaf_cache = sl_leaf_cache_new(16),
-        .leaf_keys = tls.keys,
-        .access_log = &s->log });
-    struct sl_env *env = NULL;
-    struct sl_fault fault;
-
-    assert_int_equal(sl_env_new(s->loop, s->mailbox, snapshot, &env, &fault), SL_OK);
-    sl_snapshot_unref(&snapshot);
-    return env;
+    return sim_env_new(&(struct sim_env_conf){
+        .loop = s->loop,
+        .mailbox = s->mailbox,
+        .tls = &tls,
+        .policy = sim_policy_new(rules, s->c->answers[0] != NULL, s->c->asks_connect),
+        .access_log = &s->log,
+        .preconnect = s->c->preconnect,
+        .open = open_stream,
+        .open_arg = s });
 }
 
 static void on_ended(void *arg, struct sl_conn *conn)
@@ -237,7 +152,7 @@ static void sim_init(struct sim *s, const struct sim_case *c, const struct play 
 
     *s = (struct sim){ .c = c, .play = *play, .witness = { .c = c } };
     s->log.witness = &s->witness;
-    s->n_held = count_held();
+    s->n_held = sim_count_held();
     s->loop = sl_loop_new_sim();
     s->mailbox = sl_mailbox_new(s->loop);
     s->env = make_env(s, c->rules);
@@ -269,7 +184,7 @@ static void sim_fini(struct sim *s)
     sl_loop_free(&s->loop);
     sim_witness_end(&s->witness);
     sim_witness_fini(&s->witness);
-    assert_int_equal(count_held(), s->n_held);
+    assert_int_equal(sim_count_held(), s->n_held);
 }
 
 /* -- a play
@@ -523,20 +438,8 @@ static void play_case(void **state)
 
 static int set_up(void **state)
 {
-    struct sl_fault fault;
-
     (void)state;
-    assert_non_null(mkdtemp(dir));
-    (void)snprintf(cert_path, sizeof(cert_path), "%s/ca.pem", dir);
-    (void)snprintf(key_path, sizeof(key_path), "%s/ca.key", dir);
-    assert_int_equal(
-        sl_ca_create(cert_path, key_path, &(struct sl_ca_new_conf){ .days = 2 }, &fault), SL_OK);
-    assert_int_equal(sl_ca_load(cert_path, key_path, &tls.ca, &fault), SL_OK);
-    assert_int_equal(sl_tls_client_context_new(&(struct sl_tls_client_conf){ .ca_file = cert_path },
-                                               &tls.client, &fault),
-                     SL_OK);
-    tls.server = sl_tls_server_context_new(&(struct sl_tls_server_conf){ .tickets = NULL });
-    tls.keys = sl_leaf_keys_new();
+    sim_tls_init(&tls);
     sl_log_configure(&(struct sl_log_conf){ .level = SL_LOG_ERROR });
     sl_conn_register();
     return 0;
@@ -545,14 +448,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    sl_tls_client_context_free(&tls.client);
-    sl_tls_server_context_free(&tls.server);
-    sl_leaf_keys_free(&tls.keys);
-    sl_ca_unref(&tls.ca);
+    sim_tls_fini(&tls);
     sl_chunk_drain();
-    (void)unlink(cert_path);
-    (void)unlink(key_path);
-    (void)rmdir(dir);
     return 0;
 }
 

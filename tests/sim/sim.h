@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "policy/ruleset.h"
+#include "sim_world.h"
 
 enum sim_verb {
     SIM_STOP,   /**< the end of a script; the peer goes on reading */
@@ -59,15 +59,6 @@ struct sim_step {
 #define RELOAD   { .verb = SIM_RELOAD }
 /* clang-format on */
 
-/** Rules end with one whose `when` is NULL; behind them everything is put to
- * the check if the case has answers, else allowed. */
-struct sim_rule {
-    const char *when;
-    enum sl_action action;
-    const char *reason;
-    uint16_t status;
-};
-
 /** What the check does with a question: says text with status 200, or one of
  * these. */
 extern const char sim_stall[], sim_die[], sim_babble[], sim_error[];
@@ -78,7 +69,8 @@ extern const char sim_stall[], sim_die[], sim_babble[], sim_error[];
 
 struct sim_case {
     const char *name;
-    const struct sim_rule *rules;    /**< NULL: none */
+    const struct sim_rule *rules;    /**< NULL: none; behind them everything is put to the check if
+                                        there are answers, else allowed */
     const struct sim_rule *reloaded; /**< after RELOAD */
     const char *answers[SIM_PEERS];  /**< to the questions in order; none: there is
                                         no check */

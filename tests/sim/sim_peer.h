@@ -7,18 +7,8 @@
 #include "io/memory.h"
 #include "io/stream.h"
 #include "sim.h"
+#include "sim_world.h"
 #include "tls/tls_stream.h"
-
-struct sl_ca;
-struct sl_leaf_keys;
-
-/** What peers share: made once a program. */
-struct sim_tls {
-    struct sl_ca *ca;
-    struct sl_leaf_keys *keys;
-    struct sl_tls_server_context *server;
-    struct sl_tls_client_context *client;
-};
 
 enum sim_role { SIM_CLIENT, SIM_ORIGIN };
 
