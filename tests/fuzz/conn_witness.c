@@ -427,11 +427,11 @@ static void take_http1(struct sl_access_log *w, struct arrival *a, struct sl_str
 {
     bool goes_on = true;
 
-    while (goes_on && a->mode != ARRIVAL_OPEN && (a->is_inside || a->n_done < got.n)) {
+    while (goes_on && a->mode < ARRIVAL_FRAMES && (a->is_inside || a->n_done < got.n)) {
         struct sl_str in = sl_str_skip(got, a->n_done);
 
         if (has_switched(a, said))
-            a->mode = ARRIVAL_OPEN;
+            a->mode = ARRIVAL_FRAMES;
         else if (a->is_inside)
             goes_on = take_content(a, in);
         else
@@ -595,6 +595,8 @@ void witness_arrived(struct sl_access_log *w, struct arrival *a, struct sl_str g
         take_http2(w, a, got);
     else
         take_http1(w, a, got, said);
+    if (a->mode == ARRIVAL_FRAMES)
+        sl_assert(strict_frames(sl_str_skip(got, a->n_done), true));
 }
 
 /* -- the log -- */

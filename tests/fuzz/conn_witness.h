@@ -43,8 +43,9 @@ struct arrival {
         ARRIVAL_NEW,
         ARRIVAL_HTTP,
         ARRIVAL_HTTP2,
-        ARRIVAL_OPEN
-    } mode;         /**< OPEN: anything goes */
+        ARRIVAL_FRAMES, /**< of a WebSocket */
+        ARRIVAL_OPEN,   /**< anything goes */
+    } mode;
     size_t n_done;  /**< bytes looked at */
     bool is_inside; /**< content of a request is expected */
     bool may_switch;

@@ -247,3 +247,60 @@ enum strict strict_body(const struct strict_framing *f, struct sl_str in, size_t
     *ret_n = in.n - rest.n;
     return err;
 }
+
+/* -- WebSocket -- */
+
+struct frame {
+    unsigned first, opcode, head_len;
+    bool is_masked, is_minimal;
+    uint64_t len;
+};
+
+/* False while its head is not whole. */
+static bool read_frame(struct sl_str in, struct frame *ret)
+{
+    const uint8_t *p = (const uint8_t *)in.p;
+    unsigned more = 0;
+
+    if (in.n < 2)
+        return false;
+    *ret = (struct frame){ .first = p[0], .opcode = p[0] & 15u, .is_masked = p[1] > 127 };
+    ret->len = p[1] & 127u;
+    if (ret->len > 125)
+        more = ret->len == 126 ? 2 : 8;
+    ret->head_len = 2 + more + (ret->is_masked ? 4 : 0);
+    if (in.n < ret->head_len)
+        return false;
+    for (unsigned i = 0; i < more; i++)
+        ret->len = (i == 0 ? 0 : ret->len << 8) | p[2 + i];
+    ret->is_minimal = more == 0 || (more == 2 && ret->len > 125) ||
+                      (more == 8 && ret->len > 65535 && ret->len >> 63 == 0);
+    return true;
+}
+
+static bool is_sound(const struct frame *f, bool is_open)
+{
+    if (!f->is_minimal || (f->first & 0x30) != 0)
+        return false;
+    if (f->opcode >= 8)
+        return f->opcode <= 10 && f->first >> 7 == 1 && f->len <= 125;
+    return f->opcode <= 2 && (f->opcode == 0) == is_open;
+}
+
+bool strict_frames(struct sl_str in, bool is_from_client)
+{
+    bool is_open = false, is_over = false;
+    struct frame f;
+
+    while (read_frame(in, &f)) {
+        if (is_over || f.is_masked != is_from_client || !is_sound(&f, is_open))
+            return false;
+        if (f.opcode < 8)
+            is_open = f.first >> 7 == 0;
+        is_over = f.opcode == 8;
+        if (in.n - f.head_len < f.len)
+            return true;
+        in = sl_str_make(in.p + f.head_len + f.len, in.n - f.head_len - (size_t)f.len);
+    }
+    return true;
+}

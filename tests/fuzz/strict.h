@@ -1,5 +1,5 @@
 /* strict.h -- a second opinion on what a proxy sends: requests in HTTP/1.1 as it alone may write
- * them, read by nothing of the project's.
+ * them, and WebSocket frames, read by nothing of the project's.
  *
  * Far stricter than any server: CRLF, single blanks, no blank around a value, Host first, one
  * framing at most.  Slices point into the input.
@@ -40,5 +40,9 @@ enum strict strict_head(struct sl_str in, struct strict_request *ret_request);
 
 /** The content behind a head, trailers included: *ret_n bytes on STRICT_OK. */
 enum strict strict_body(const struct strict_framing *f, struct sl_str in, size_t *ret_n);
+
+/** Whether these are frames of a WebSocket (RFC 6455 section 5), of a client or a server, the last
+ * one perhaps cut, in messages, with nothing behind a close. */
+bool strict_frames(struct sl_str in, bool is_from_client);
 
 #endif
