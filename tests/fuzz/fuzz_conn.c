@@ -39,6 +39,7 @@
 #include "sim_peer.h"
 #include "sim_world.h"
 #include "tls/ca.h"
+#include "tls/tls_context.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -89,6 +90,49 @@ struct play {
 };
 
 static struct sim_tls tls;
+
+/* -- TLS contexts: two thirds of what a run would cost, so every environment gets the same ones
+ * (--wrap in meson.build).  They keep nothing of a run: no handshake with an origin succeeds. */
+
+enum sl_err __real_sl_tls_client_context_new(const struct sl_tls_client_conf *conf,
+                                             struct sl_tls_client_context **ret_context,
+                                             struct sl_fault *fault);
+struct sl_tls_server_context *
+__real_sl_tls_server_context_new(const struct sl_tls_server_conf *conf);
+void __real_sl_tls_client_context_free(struct sl_tls_client_context **context);
+void __real_sl_tls_server_context_free(struct sl_tls_server_context **context);
+
+static struct sl_tls_client_context *client_context;
+static struct sl_tls_server_context *server_context;
+
+enum sl_err __wrap_sl_tls_client_context_new(const struct sl_tls_client_conf *conf,
+                                             struct sl_tls_client_context **ret_context,
+                                             struct sl_fault *fault)
+{
+    if (client_context == NULL &&
+        __real_sl_tls_client_context_new(conf, &client_context, fault) != SL_OK)
+        abort();
+    *ret_context = client_context;
+    return SL_OK;
+}
+
+struct sl_tls_server_context *
+__wrap_sl_tls_server_context_new(const struct sl_tls_server_conf *conf)
+{
+    if (server_context == NULL)
+        server_context = __real_sl_tls_server_context_new(conf);
+    return server_context;
+}
+
+void __wrap_sl_tls_client_context_free(struct sl_tls_client_context **context)
+{
+    *context = NULL;
+}
+
+void __wrap_sl_tls_server_context_free(struct sl_tls_server_context **context)
+{
+    *context = NULL;
+}
 
 /* -- the world -- */
 
@@ -538,8 +582,11 @@ static void begin(void)
 /* What is made once is taken down once, so that whatever then is left has leaked. */
 __attribute__((destructor)) static void finish(void)
 {
-    if (tls.ca != NULL)
-        sim_tls_fini(&tls);
+    if (tls.ca == NULL)
+        return;
+    sim_tls_fini(&tls);
+    __real_sl_tls_client_context_free(&client_context);
+    __real_sl_tls_server_context_free(&server_context);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
