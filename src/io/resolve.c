@@ -422,7 +422,7 @@ static void add_literal(struct sl_addrs *addrs, struct sl_str text)
 static void begin(struct sl_resolve *op, struct sl_str host)
 {
     char lower[NAME_MAX_LEN];
-    struct sl_str name = sl_str_make(lower, host.n);
+    struct sl_str name;
 
     if (host.n == 0 || host.n > NAME_MAX_LEN || sl_str_find(host, '\0') != host.n) {
         answer_fault(op, SL_NO_NAME, "not a name");
@@ -430,6 +430,7 @@ static void begin(struct sl_resolve *op, struct sl_str host)
     }
     for (size_t i = 0; i < host.n; i++)
         lower[i] = sl_lower(host.p[i]);
+    name = sl_str_make(lower, host.n);
     add_literal(&op->addrs, name);
     if (is_localhost(name)) {
         add_literal(&op->addrs, SL_STR("::1"));
