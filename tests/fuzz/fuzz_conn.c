@@ -589,6 +589,7 @@ __attribute__((destructor)) static void finish(void)
     __real_sl_tls_server_context_free(&server_context);
 }
 
+/* threat: parser-panics, checked-first */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sl_str in = sl_str_make(data, size), flags;
