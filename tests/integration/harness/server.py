@@ -39,11 +39,15 @@ class Connection:
                 pass
         self.close()
 
-    def close(self):
+    def hang_up(self):
+        """Ends what its thread is at; the descriptor stays that thread's."""
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+
+    def close(self):
+        self.hang_up()
         self.sock.close()
 
 
@@ -120,7 +124,11 @@ class Server:
                 raise waiting.TimedOut(f"not seen within {seconds:g} s: {what}")
 
     def close(self):
-        """Takes no new connection and ends those that are there."""
+        """Takes no new connection and ends those that are there.
+
+        Each thread closes its own socket: one closed under it could be another test's, by number,
+        before it looks again, and that test would miss what was read here.
+        """
         self.closing.set()
         try:
             self.listener.shutdown(socket.SHUT_RDWR)
@@ -131,4 +139,4 @@ class Server:
         with self.condition:
             connections = list(self.connections)
         for connection in connections:
-            connection.close()
+            connection.hang_up()
