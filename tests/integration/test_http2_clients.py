@@ -244,6 +244,7 @@ def assert_all_calls(said):
     assert said["client"] == "a+b+c"
     assert said["server"] == [f"n {i}" for i in range(5)]
     assert said["both"] == [f"echo {i}" for i in range(5)]
+    assert said["cancelled"] == "yes"
     assert said["failing"] == ["FAILED_PRECONDITION", "no way: because"]
     assert said["denied"] == ["PERMISSION_DENIED", "not you"]
     assert said["unknown"] == "UNIMPLEMENTED"
@@ -256,7 +257,8 @@ def test_grpc(sluice, check, grpc_server, pki, host, shell):
     assert_all_calls(grpc_calls(shell, proxy.port, f"{host}:{port}", proxy.ca))
     asked = [q["request"]["path"].rpartition("/")[2] for q in check.questions]
     assert sorted(asked) == sorted(["Unary", "Unary", "ClientStream", "ServerStream",
-                                    "Bidirectional", "Failing", "Denied", "Unknown"])
+                                    "Bidirectional", "Endless", "HasLeft", "Failing",
+                                    "Denied", "Unknown"])
     assert proxy.log(verdict="deny")["http"] == "2"
 
 

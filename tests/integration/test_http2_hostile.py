@@ -19,6 +19,7 @@ pytest_plugins = ["harness.h2fixtures"]
 MIB = 1 << 20
 FLOODS = "sluice_http2_floods_total"
 WINDOW = 65535                  # of a python-h2 origin
+ALTSVC = 0xa
 SETTINGS_ACK = b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"
 
 
@@ -488,6 +489,18 @@ def test_an_authority_of_another_port_is_misdirected(sluice, h2_origin, h2, host
         assert client.get("/wrong", more, authority=authority).status == 421
     assert client.get("/right").status == 200
     assert [r.target for r in origin.requests] == ["/right"]
+
+
+def test_alt_svc_does_not_pass_as_a_frame(sluice, h2_origin, h2, host):
+    """RFC 7838 section 4."""
+    def script(exchange):
+        exchange.session.say(f.raw(ALTSVC, 0, exchange.number, b'\0\0h3=":443"') +
+                             f.raw(ALTSVC, 0, 0, b'\0\0h3=":443"'))
+        exchange.answer(Answer(b"x"))
+
+    client = h2(sluice(), host, h2_origin(scripts={"/": script}).port)
+    assert client.get("/").body == b"x" and client.get("/").status == 200
+    assert client.count(ALTSVC) == 0
 
 
 def test_alt_svc_does_not_pass_as_a_trailer(sluice, h2_origin, h2, host):

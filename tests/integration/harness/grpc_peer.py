@@ -6,6 +6,7 @@
 import json
 import queue
 import sys
+import threading
 from concurrent import futures
 
 import grpc
@@ -34,12 +35,28 @@ def bidirectional(requests, _context):
         yield b"echo " + request
 
 
+left = threading.Event()
+
+
+def endless(request, context):
+    context.add_callback(left.set)
+    while context.is_active():
+        yield request
+        left.wait(0.01)
+
+
+def has_left(_request, _context):
+    return b"yes" if left.wait(30) else b"no"
+
+
 def failing(request, context):
     context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no way: " + request.decode())
 
 
 HANDLERS = {
     "Unary": grpc.unary_unary_rpc_method_handler(unary),
+    "Endless": grpc.unary_stream_rpc_method_handler(endless),
+    "HasLeft": grpc.unary_unary_rpc_method_handler(has_left),
     "Failing": grpc.unary_unary_rpc_method_handler(failing),
     "Denied": grpc.unary_unary_rpc_method_handler(unary),
     "ClientStream": grpc.stream_unary_rpc_method_handler(client_stream),
@@ -89,6 +106,14 @@ def talk(channel):
     return got
 
 
+def cancelled(channel):
+    """One call is given up in the middle; what another, on the same connection, hears of it."""
+    call = channel.unary_stream(f"/{SERVICE}/Endless")(b"x", timeout=30)
+    next(call)
+    call.cancel()
+    return channel.unary_unary(f"/{SERVICE}/HasLeft")(b"", timeout=30).decode()
+
+
 def unary_with_metadata(channel):
     method = channel.unary_unary(f"/{SERVICE}/Unary")
     answer, call = method.with_call(b"hello", timeout=30, metadata=[("x-mine-bin", b"\0\1")])
@@ -118,6 +143,7 @@ def call_all(proxy, target, *authority):
             "client": outcome(lambda: parts(iter([b"a", b"b", b"c"]), timeout=30)),
             "server": outcome(lambda: list(events(b"n", timeout=30))),
             "both": outcome(lambda: talk(channel)),
+            "cancelled": cancelled(channel),
             "failing": simple("Failing", b"because"),
             "denied": simple("Denied"),
             "unknown": simple("Unknown")[0],
