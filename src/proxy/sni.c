@@ -33,7 +33,7 @@ enum sl_err sl_sni_look(struct sl_str in, struct sl_str host, struct sl_arena *a
                         struct sl_fault *fault)
 {
     enum sl_first_bytes first = sl_first_hello(in);
-    struct sl_hello hello;
+    struct sl_hello hello = { 0 };
     enum sl_err err;
 
     if (first != SL_FIRST_TLS)
