@@ -67,7 +67,7 @@ struct sl_config_upstream {
 
 struct sl_config_limits {
     uint64_t connections, connections_per_client;
-    uint64_t header_bytes, header_count, uri_bytes, body_bytes, streams;
+    uint64_t header_bytes, header_count, uri_bytes, body_bytes, streams, memory;
     uint64_t handshake_timeout_ms, header_timeout_ms, idle_timeout_ms;
 };
 

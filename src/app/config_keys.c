@@ -130,6 +130,8 @@ static const struct sl_key keys[] = {
       "body of a request; 0: no limit" },
     { "limits.streams", SL_KEY_NUMBER, TOP(limits.streams), "100", 1, 10000, .doc =
       "requests that an HTTP/2 connection of a client may have open at once" },
+    { "limits.memory", SL_KEY_SIZE, TOP(limits.memory), "0", 0, UINT64_MAX, .doc =
+      "resident memory of the process over which nothing new begins; 0: no limit" },
     { "limits.handshake_timeout", SL_KEY_DURATION, TOP(limits.handshake_timeout_ms), "10s", 1, HOUR, .doc =
       "for the client's TLS handshake" },
     { "limits.header_timeout", SL_KEY_DURATION, TOP(limits.header_timeout_ms), "15s", 1, HOUR, .doc =
@@ -163,7 +165,7 @@ static const struct sl_key_list lists[] = {
 
 static const char *const later_keys[] = {
     "listeners[].tls", "listeners[].proxy_protocol", "listeners[].users",
-    "upstream.parent", "checks[].body_overflow",     "limits.memory",
+    "upstream.parent", "checks[].body_overflow",
 };
 
 static bool is_later(struct sl_str path)

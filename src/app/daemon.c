@@ -366,6 +366,7 @@ static void fini(struct sl_daemon *d)
     sl_listeners_fini(&d->listeners);
     free_workers(d);
     sl_timer_stop(&d->grace);
+    sl_memory_watch_stop(&d->memory);
     for (size_t i = 0; i < SL_DAEMON_SIGNALS; i++)
         sl_signal_free(&d->signals[i]);
     sl_mailbox_free(&d->mailbox);

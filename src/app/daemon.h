@@ -11,6 +11,7 @@
 
 #include "app/generation.h"
 #include "app/listeners.h"
+#include "app/memory_watch.h"
 #include "base/addr.h"
 #include "io/loop.h"
 
@@ -52,6 +53,7 @@ struct sl_daemon {
     uint32_t n_accepting; /**< DRAINING: workers that have not yet stopped accepting */
     struct sl_signal *signals[SL_DAEMON_SIGNALS];
     struct sl_timer grace;
+    struct sl_memory_watch memory;
     bool is_new_ca;             /**< made by this very start */
     const char *ca_certificate; /**< its file; lives as the configuration */
     int status;                 /**< to exit with */

@@ -196,6 +196,7 @@ static void commit(struct change *c)
 
     sl_log_configure(&log);
     sl_admission_configure(d->shared.admission, &admission);
+    sl_memory_watch_configure(&d->memory, d->loop, d->shared.admission, c->config->limits.memory);
     commit_admin(c);
     order_workers(c);
     if (is_first(c))

@@ -3,6 +3,7 @@
 #include "proxy/admission.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -20,6 +21,7 @@ struct sl_admission {
     struct sl_admission_conf conf;
     struct sl_map clients; /* struct client by key */
     uint32_t n_conns;
+    atomic_bool is_closed;
 };
 
 /* Unix sockets share the unspecified address, which no client can have. */
@@ -66,6 +68,16 @@ void sl_admission_configure(struct sl_admission *a, const struct sl_admission_co
     pthread_mutex_unlock(&a->lock);
 }
 
+void sl_admission_close(struct sl_admission *a, bool is_closed)
+{
+    atomic_store_explicit(&a->is_closed, is_closed, memory_order_relaxed);
+}
+
+bool sl_admission_is_closed(const struct sl_admission *a)
+{
+    return a != NULL && atomic_load_explicit(&a->is_closed, memory_order_relaxed);
+}
+
 static struct client *client_add(struct sl_admission *a, const char key[KEY_LEN])
 {
     struct client *c = sl_zalloc(sizeof(*c));
@@ -85,6 +97,8 @@ static enum sl_err enter(struct sl_admission *a, const char key[KEY_LEN])
 {
     struct client *c = sl_map_get(&a->clients, sl_str_make(key, KEY_LEN));
 
+    if (sl_admission_is_closed(a))
+        return SL_LIMIT;
     if (is_full(a->n_conns, a->conf.connections))
         return SL_TOO_MANY;
     if (is_full(c == NULL ? 0 : c->n_conns, a->conf.connections_per_client))

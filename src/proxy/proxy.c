@@ -27,6 +27,10 @@
     "HTTP/1.1 429 Too Many Requests\r\n"                                                           \
     "Proxy-Status: sluice; error=http_request_denied; details=\"too many connections\"\r\n"        \
     "Retry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+#define NO_MEMORY                                                                                  \
+    "HTTP/1.1 503 Service Unavailable\r\n"                                                         \
+    "Proxy-Status: sluice; error=proxy_internal_response; details=\"out of memory\"\r\n"           \
+    "Retry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 struct listener {
     struct sl_link in_proxy;
@@ -152,10 +156,11 @@ static void admit(struct listener *l, int fd, const struct sl_addr *peer)
 {
     struct sl_proxy *p = l->proxy;
     struct member *m;
+    enum sl_err err = sl_admission_enter(p->env->conf->admission, peer);
 
-    if (sl_admission_enter(p->env->conf->admission, peer) != SL_OK) {
+    if (err != SL_OK) {
         sl_metric_add(p->refused, 1);
-        sl_tcp_dismiss(fd, SL_STR(TOO_MANY));
+        sl_tcp_dismiss(fd, err == SL_LIMIT ? SL_STR(NO_MEMORY) : SL_STR(TOO_MANY));
         return;
     }
     m = sl_zalloc(sizeof(*m));

@@ -225,7 +225,7 @@ static void add_common_fields(const struct saying *s, struct sl_head *head)
     add(head, "Proxy-Status", proxy_status(s));
     sl_clock_http_date((time_t)(sl_clock_us() / 1000000), date);
     add(head, "Date", sl_arena_str(head->arena, sl_str_of(date)));
-    if (s->conf->err == SL_CHECK_FAILED || s->conf->err == SL_TOO_MANY)
+    if (s->conf->err == SL_CHECK_FAILED || s->conf->err == SL_TOO_MANY || s->conf->err == SL_LIMIT)
         add(head, "Retry-After", SL_STR("1"));
 }
 

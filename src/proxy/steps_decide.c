@@ -4,6 +4,7 @@
  */
 #include "base/mem.h"
 #include "http/uri.h"
+#include "proxy/admission.h"
 #include "proxy/exchange_internal.h"
 #include "proxy/forward.h"
 #include "proxy/snapshot.h"
@@ -23,6 +24,10 @@ void sl_exchange_st_begin(void *self)
     if (x->malformed.err != SL_OK || err != SL_OK) {
         x->fault = x->malformed.err != SL_OK ? x->malformed : x->stream->fault;
         sl_exchange_fail(x);
+        return;
+    }
+    if (sl_admission_is_closed(x->env->conf->admission)) {
+        sl_exchange_fail_with(x, SL_LIMIT, "limits.memory");
         return;
     }
     if (sl_forward_identity(x->client, x->request, &x->fault) != SL_OK) {

@@ -2,8 +2,9 @@
 import pytest
 
 from harness import waiting
-from harness.client import request
+from harness.client import Client, request
 from harness.origin import Origin
+from harness.process import merged
 
 
 def assert_closed_with(client, status, error="http_request_error"):
@@ -88,6 +89,30 @@ def test_a_place_is_free_again_when_a_client_leaves(sluice, origin, tunnel, host
         with tunnel(proxy, host, origin.port) as client:
             assert client.get("/").status == 200
         waiting.until(lambda: proxy.metric("sluice_open_connections") == 0, "the place to be free")
+
+
+@pytest.mark.threat("bounded")
+def test_over_its_memory_nothing_new_begins(sluice, surroundings, origin, tunnel, host):
+    def with_memory(size):
+        return merged(surroundings, {"limits": {"memory": size}})
+
+    proxy = sluice()
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/before").status == 200
+    since = len(proxy.errors)
+    assert "reloaded" in proxy.reload(with_memory("1MiB"))
+    assert proxy.wait_stderr("over limits.memory", since)
+    answer = client.get("/over")
+    assert answer.status == 503 and answer.get("retry-after")
+    assert proxy.log(host=host, target="/over")["error"] == "limit"
+    with Client(proxy) as late:
+        assert late.read().status == 503
+        assert late.is_closed()
+    assert proxy.metric("sluice_connections_refused_total") == 1
+    assert "reloaded" in proxy.reload(with_memory("1024GiB"))
+    proxy.wait_stderr("below limits.memory again", since)
+    assert client.get("/after").status == 200
+    assert [r.target for r in origin.requests] == ["/before", "/after"]
 
 
 @pytest.mark.threat("bounded")

@@ -107,11 +107,29 @@ static void threads_share_it(void **state)
     sl_admission_free(&a);
 }
 
+static void while_closed_nobody_enters(void **state)
+{
+    struct sl_admission *a = sl_admission_new(&(struct sl_admission_conf){ .connections = 0 });
+    struct sl_addr from = addr("10.0.0.1:1");
+
+    (void)state;
+    assert_int_equal(sl_admission_enter(a, &from), SL_OK);
+    sl_admission_close(a, true);
+    assert_true(sl_admission_is_closed(a));
+    assert_int_equal(sl_admission_enter(a, &from), SL_LIMIT);
+    sl_admission_leave(a, &from);
+    sl_admission_close(a, false);
+    assert_int_equal(sl_admission_enter(a, &from), SL_OK);
+    sl_admission_leave(a, &from);
+    sl_admission_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(new_limits_let_those_inside_stay),
+        cmocka_unit_test(while_closed_nobody_enters),
         cmocka_unit_test(threads_share_it),
     };
 

@@ -239,7 +239,7 @@ static const struct {
     { "upstream: 1", "f.yaml:1:11: upstream: a map of settings expected" },
     { "upstream: {http2: 2}", "f.yaml:1:19: upstream.http2: true or false expected, not \"2\"" },
     { "limits: {streams: 0}", "f.yaml:1:19: limits.streams: must be between 1 and 10000, not 0" },
-    { "limits: {memory: 1GiB}", "f.yaml:1:10: limits.memory is not supported by this version" },
+    { "upstream: {parent: a}", "f.yaml:1:12: upstream.parent is not supported by this version" },
     { "listeners: [{address: '1.2.3.4:1'}, {address: '1.2.3.4:1'}]",
       "f.yaml:1:47: listeners[].address: 1.2.3.4:1 is taken by listeners[0]" },
     { "listeners: [{address: '[::]:1'}, {address: '0.0.0.0:1'}, {address: '[::1]:1'}]",

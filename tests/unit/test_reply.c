@@ -274,6 +274,8 @@ static void retry_after_where_a_retry_helps(void **state)
     assert_true(body_has(f, "check unavailable"));
     make(f, (struct sl_reply_conf){ .request = &f->request, .err = SL_TOO_MANY });
     assert_string_equal(value(f, "retry-after"), "1");
+    make(f, (struct sl_reply_conf){ .request = &f->request, .err = SL_LIMIT });
+    assert_string_equal(value(f, "retry-after"), "1");
     make(f, (struct sl_reply_conf){ .request = &f->request, .err = SL_DENIED });
     assert_string_equal(value(f, "retry-after"), "(none)");
 }
