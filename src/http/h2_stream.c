@@ -224,6 +224,19 @@ static bool is_limited(const struct sl_h2_stream *s)
     return !s->head.is_extended;
 }
 
+/* A measure that spans a pause of the peer, which waits for leave that is on its way, would tell of
+ * the way; and begin and end inside what comes at once ever after. */
+static void measure_anew_after_pause(struct sl_h2_stream *s)
+{
+    uint64_t now = sl_loop_now_ms(s->loop);
+
+    if (s->taken_ms == 0 || (s->in.len == 0 && now - s->came_ms > HALF_WINDOW_MS)) {
+        s->taken = 0;
+        s->taken_ms = now;
+    }
+    s->came_ms = now;
+}
+
 void sl_h2_stream_data(struct sl_h2_stream *s, struct sl_str content)
 {
     if (!is_wanted(s) || s->recv == SL_H2_RECV_FAILED)
@@ -233,8 +246,7 @@ void sl_h2_stream_data(struct sl_h2_stream *s, struct sl_str content)
         return;
     }
     s->body_left -= is_limited(s) ? content.n : 0;
-    if (s->taken_ms == 0)
-        s->taken_ms = sl_loop_now_ms(s->loop);
+    measure_anew_after_pause(s);
     sl_buf_add_str(&s->in, content);
     sl_h2_stream_arm(s);
 }

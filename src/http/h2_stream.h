@@ -47,6 +47,7 @@ struct sl_h2_stream {
     uint64_t body_left; /**< of conf.body_bytes as it was when the stream began */
     int32_t window;     /**< ours, as announced */
     int32_t taken;      /**< by the owner, of the window under measure */
+    uint64_t came_ms;   /**< when content came last */
     uint64_t taken_ms;  /**< when that began; 0: waits for content */
     bool is_held;       /**< extended CONNECT not yet accepted: to its owner it has ended */
 
