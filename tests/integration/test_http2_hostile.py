@@ -253,26 +253,6 @@ def test_a_client_that_stays_after_our_goaway_is_closed(sluice, h2_origin, h2, h
 # -- origins that leave, or do not answer ----------------------------------------------------------
 
 
-def fall_silent(session):
-    """It reads on but says nothing any more; back when that is so.  What it would have said."""
-    unsaid, is_silent = bytearray(), threading.Event()
-
-    def turn():
-        with session.origin.condition:
-            unsaid.extend(session.out + session.h2.data_to_send())
-            session.out.clear()
-        is_silent.set()
-        readable = select.select([session.sock, session.alarm], [], [])[0]
-        if session.alarm in readable:
-            session.alarm.recv(65536)
-        return session.sock not in readable or session._read()
-
-    session._turn = turn
-    session.wake()
-    waiting.until(is_silent.is_set, "an origin that is silent")
-    return unsaid
-
-
 def test_a_silent_upstream_connection_is_probed_and_replaced(sluice, h2_origin, h2, host):
     """Not for one exchange without an answer, but when nothing at all is heard for a second."""
     origin = h2_origin()
@@ -281,10 +261,10 @@ def test_a_silent_upstream_connection_is_probed_and_replaced(sluice, h2_origin, 
     assert client.get("/first").status == 200
     session = origin.sessions[0]
     origin.wait(lambda: session.is_settled, "the ACK of its SETTINGS")
-    unsaid = fall_silent(session)
+    session.mute()
     assert client.get("/lost").status == 504 and client.get("/lost").status == 504
     start = time.monotonic()
-    origin.wait(lambda: SETTINGS_ACK in unsaid or not session.is_open, "a probe")
+    origin.wait(lambda: SETTINGS_ACK in session.unsaid or not session.is_open, "a probe")
     assert session.is_open
     origin.wait(lambda: not session.is_open, "the end of the silent connection")
     assert 3 < time.monotonic() - start < 15
@@ -296,18 +276,18 @@ def test_a_connection_that_talks_is_not_given_up(sluice, h2_origin, h2, host):
     """Whatever it leaves unanswered: others are served on it."""
     origin = h2_origin(scripts={"/ticks": lambda exchange: exchange.head(200),
                                 "/slow": lambda exchange: None})
-    proxy = sluice({"workers": 1, "upstream": {"response_timeout": "1200ms"}})
+    proxy = sluice({"workers": 1, "upstream": {"response_timeout": "2s"}})
     one, other = (h2(proxy, host, origin.port) for _ in range(2))
     number = one.request("GET", "/ticks")
     one.wait_headers(number)
     session, ticking = origin.sessions[0], origin.asked("/ticks")[0].stream
-    unsaid = fall_silent(session)
+    session.mute()
     assert other.get("/slow").status == 504
-    origin.wait(lambda: SETTINGS_ACK in unsaid, "a probe")
+    origin.wait(lambda: SETTINGS_ACK in session.unsaid, "a probe")
     start, ticks = time.monotonic(), 0
     while time.monotonic() - start < 7:
         ticks += 1
-        session.sock.send(f.data(ticking, b"tick"))
+        session.say(f.data(ticking, b"tick"))
         one.until(lambda: len(one.stream(number).body) == 4 * ticks, "a tick")
         threading.Event().wait(0.5)
     assert not one.stream(number).is_over and session.is_open

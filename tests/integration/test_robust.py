@@ -21,6 +21,7 @@ from harness.origin import Origin
 from harness.process import Sluice, merged
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("n", [8, 20])
 def test_a_start_without_descriptors_says_so(shell, binary, tmp_path, n):
     ended = shell("sh", "-c", f'ulimit -n {n}; exec "$0" run --state-dir {tmp_path} --listen '
@@ -53,6 +54,7 @@ def test_running_out_of_descriptors(binary, surroundings, plain_origin, host, tm
     proxy.finish()
 
 
+@pytest.mark.native
 def test_a_reload_without_descriptors_fails_and_no_more(sluice, plain_origin, host):
     proxy = sluice({"workers": 1})
     pid = proxy.process.pid
@@ -276,6 +278,7 @@ def _hang(pid, name):
 
 
 @pytest.mark.smoke
+@pytest.mark.native
 def test_a_worker_that_hangs_does_not_hold_up_the_end(sluice, tmp_path):
     path = tmp_path / "proxy.sock"
     proxy = sluice({"workers": 1}, "--listen", f"unix:{path}")

@@ -2,7 +2,7 @@
 import json
 import threading
 
-from . import http1
+from . import http1, waiting
 from .server import Server
 
 ALLOW = {"action": "allow"}
@@ -32,8 +32,9 @@ class CheckService(Server):
         return f"http://127.0.0.1:{self.port}/check"
 
     def config(self, rules=(), **more):
-        """A configuration that asks this check last, named policy."""
-        return {"checks": [{"name": "policy", "url": self.url, **more}],
+        """A configuration that asks this check last, named policy; its deadline is the tests'."""
+        deadline = {"timeout": f"{waiting.DEADLINE:.0f}s"}
+        return {"checks": [{"name": "policy", "url": self.url, **deadline, **more}],
                 "rules": [*rules, {"when": "any", "do": ["check policy"]}]}
 
     def serve(self, connection):

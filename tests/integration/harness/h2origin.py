@@ -338,6 +338,8 @@ class Session:
         self.held = set()           # streams whose DATA is not acknowledged
         self.pongs = []
         self.out = bytearray()
+        self.is_mute = False
+        self.unsaid = bytearray()   # what python-h2 would have said since it is mute
         self.waker, self.alarm = socket.socketpair()
         self.waker.setblocking(False)
 
@@ -345,11 +347,8 @@ class Session:
 
     def goaway(self, last, code=0):
         """The streams above `last` are not looked at; python-h2 would end the others too."""
-        with self.origin.condition:
-            self.last_taken = last
-            self.out += self.h2.data_to_send()
-            self.out += GoAwayFrame(0, last_stream_id=last, error_code=code).serialize()
-        self.wake()
+        self.last_taken = last
+        self.say(GoAwayFrame(0, last_stream_id=last, error_code=code).serialize())
 
     def ping(self):
         with self.origin.condition:
@@ -364,8 +363,15 @@ class Session:
     def say(self, frames):
         """Bytes that python-h2 would not send."""
         with self.origin.condition:
-            self.out += self.h2.data_to_send() + frames
+            self._collect()
+            self.out += frames
         self.wake()
+
+    def mute(self):
+        """From here on it reads, and says nothing of itself: no answer, no acknowledgement."""
+        with self.origin.condition:
+            self._collect()
+            self.is_mute = True
 
     def update_settings(self, pairs):
         with self.origin.condition:
@@ -415,9 +421,13 @@ class Session:
         self.waker.close()
         self.alarm.close()
 
+    def _collect(self):
+        said = self.unsaid if self.is_mute else self.out
+        said += self.h2.data_to_send()
+
     def _turn(self):
         with self.origin.condition:
-            self.out += self.h2.data_to_send()
+            self._collect()
             is_last = self.is_finishing
         self._write()
         if is_last and not self.out:
