@@ -9,8 +9,9 @@
 #include "http/h2_stream.h"
 #include "io/loop.h"
 
-/* Of one field section, whatever it is after decoding; the library's own limit is about as much. */
-#define MAX_SEND_HEADER ((size_t)1024 * 1024)
+/* Above the largest section that there can be, 16 MiB by limits.header_bytes and 8 MiB that eight
+ * checks have set.  It costs nothing: the library takes memory as it writes. */
+#define MAX_SEND_HEADER ((size_t)32 * 1024 * 1024)
 
 static const char *side(const struct sl_h2_conn *c)
 {
@@ -277,6 +278,33 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* The stream, or all of them, ended before its turn came: other callbacks tell, and know why. */
+static bool is_overtaken(int code)
+{
+    switch (code) {
+    case NGHTTP2_ERR_SESSION_CLOSING:
+    case NGHTTP2_ERR_START_STREAM_NOT_ALLOWED:
+    case NGHTTP2_ERR_STREAM_CLOSED:
+    case NGHTTP2_ERR_STREAM_CLOSING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Without this the library would drop the frame in silence. */
+static int on_frame_not_send(nghttp2_session *ng, const nghttp2_frame *frame, int code, void *arg)
+{
+    struct sl_h2_stream *s = stream_at(arg, frame->hd.stream_id);
+    const char *why = code == NGHTTP2_ERR_FRAME_SIZE_ERROR ? "too large" : nghttp2_strerror(code);
+
+    (void)ng;
+    if (s == NULL || frame->hd.type != NGHTTP2_HEADERS || is_overtaken(code))
+        return 0;
+    sl_h2_stream_unsent(s, frame->headers.cat == NGHTTP2_HCAT_REQUEST, why);
+    return 0;
+}
+
 static int on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *framehd,
                         size_t length, nghttp2_data_source *source, void *arg)
 {
@@ -314,6 +342,7 @@ static void make_tables(void)
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_send);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     sl_assert(nghttp2_option_new(&options) == 0);

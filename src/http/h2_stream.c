@@ -114,7 +114,9 @@ void sl_h2_stream_closed(struct sl_h2_stream *s, uint32_t code)
 
     sl_fault_set(&text, SL_RESET, "stream ended: %s", nghttp2_http2_strerror(code));
     s->base.wants_http1 = code == NGHTTP2_HTTP_1_1_REQUIRED;
-    s->base.is_refused = code == NGHTTP2_REFUSED_STREAM || s->base.wants_http1;
+    /* It is also the library's word for a request that it cannot send. */
+    s->base.is_refused =
+        (code == NGHTTP2_REFUSED_STREAM && s->base.fault.err != SL_INTERNAL) || s->base.wants_http1;
     if (s->recv >= SL_H2_RECV_END && s->send == SL_H2_SEND_DONE)
         sl_h2_guard_earn(&s->conn->guard, SL_H2_GUARD_EARNED);
     stop(s, error_of(s, code), text.text);
@@ -206,6 +208,17 @@ void sl_h2_stream_begin(struct sl_h2_stream *s)
 static void reset(struct sl_h2_stream *s, uint32_t code)
 {
     nghttp2_submit_rst_stream(s->conn->ng, NGHTTP2_FLAG_NONE, s->id, code);
+}
+
+/* A stream that was never opened cannot be reset, and the library closes it by itself. */
+void sl_h2_stream_unsent(struct sl_h2_stream *s, bool is_first, const char *why)
+{
+    struct sl_fault text;
+
+    sl_fault_set(&text, SL_INTERNAL, "header section not sent: %s", why);
+    sl_h2_stream_fail(s, SL_INTERNAL, text.text);
+    if (!is_first)
+        reset(s, NGHTTP2_INTERNAL_ERROR);
 }
 
 void sl_h2_stream_trailed(struct sl_h2_stream *s)

@@ -88,6 +88,8 @@ void sl_h2_stream_data(struct sl_h2_stream *s, struct sl_str content);
 void sl_h2_stream_ended(struct sl_h2_stream *s);
 /** END_STREAM was written. */
 void sl_h2_stream_sent(struct sl_h2_stream *s);
+/** A field section of ours cannot be sent; @a is_first: the peer has not heard of the stream. */
+void sl_h2_stream_unsent(struct sl_h2_stream *s, bool is_first, const char *why);
 /** The library is done with it; @a code: NGHTTP2_NO_ERROR, or why. */
 void sl_h2_stream_closed(struct sl_h2_stream *s, uint32_t code);
 /** Lost with its connection. */

@@ -60,8 +60,8 @@ struct sl_http_stream {
     uint64_t n_received;               /**< bytes of content received so far, framing not counted */
     uint64_t n_sent;                   /**< bytes of content sent so far */
     uint32_t n_interim, interim_bytes; /**< client: heads before the final one, all together */
-    bool is_gone;      /**< server: the client has given the request up; on_ready runs for it once,
-                          whatever is wanted */
+    bool is_gone;      /**< server: the client has given the request up, or what it was to get
+                          cannot be sent; on_ready runs for it once, whatever is wanted */
     bool has_response; /**< client: a byte of a response came; none yet means that a retry is safe
                           where the method allows it */
     bool is_refused;  /**< client: the peer has said that it did nothing with the request, which may

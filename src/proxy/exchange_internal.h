@@ -92,6 +92,9 @@ void sl_exchange_go(struct sl_exchange *x, enum sl_exchange_state to);
 /** Ends the exchange for the reason in x->fault: a page if one can still be sent, else a cut. */
 void sl_exchange_fail(struct sl_exchange *x);
 void sl_exchange_fail_with(struct sl_exchange *x, enum sl_err err, const char *text);
+/** Sets x->fault for a client that can be sent nothing more: it is gone, unless the fault is ours.
+ */
+void sl_exchange_blame_client(struct sl_exchange *x);
 /** The policy's no: by a rule, or by the last verdict of a check. */
 void sl_exchange_deny(struct sl_exchange *x);
 /** A byte moved: whoever waits may wait anew. */

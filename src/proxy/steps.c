@@ -65,6 +65,14 @@ void sl_exchange_fail_with(struct sl_exchange *x, enum sl_err err, const char *t
     sl_exchange_fail(x);
 }
 
+void sl_exchange_blame_client(struct sl_exchange *x)
+{
+    if (x->stream->fault.err == SL_INTERNAL)
+        x->fault = x->stream->fault;
+    else
+        sl_fault_set(&x->fault, SL_CANCELLED, "client went away");
+}
+
 /* The policy's no: by a rule, or by the last verdict of a check. */
 void sl_exchange_deny(struct sl_exchange *x)
 {
@@ -145,7 +153,8 @@ bool sl_exchange_watch_client(struct sl_exchange *x)
         x->stream->ops->want(x->stream, SL_READABLE);
         return false;
     }
-    sl_exchange_fail_with(x, SL_CANCELLED, "client went away");
+    sl_exchange_blame_client(x);
+    sl_exchange_fail(x);
     return true;
 }
 
@@ -154,8 +163,10 @@ void sl_exchange_on_ready(void *arg, unsigned events)
     struct sl_exchange *x = arg;
 
     (void)events;
-    if (x->stream->is_gone)
-        sl_exchange_fail_with(x, SL_CANCELLED, "client went away");
+    if (x->stream->is_gone) {
+        sl_exchange_blame_client(x);
+        sl_exchange_fail(x);
+    }
     sl_exchange_run(x);
 }
 

@@ -289,7 +289,7 @@ static void on_response(struct sl_exchange *x, const struct sl_head *response)
     }
     x->status = response->status;
     if (x->stream->ops->send_head(x->stream, &head) != SL_OK) {
-        sl_fault_set(&x->fault, SL_CANCELLED, "client went away");
+        sl_exchange_blame_client(x);
         sl_exchange_go(x, ST_DONE);
         return;
     }
@@ -424,7 +424,8 @@ void sl_exchange_st_relay(void *self)
         return;
     }
     if (down == SL_PUMP_SINK_FAILED || x->up_state == SL_PUMP_SOURCE_FAILED) {
-        cut(x, &(struct sl_fault){ .err = SL_CANCELLED, .text = "client went away" }, SL_CANCELLED);
+        sl_exchange_blame_client(x);
+        sl_exchange_go(x, ST_DONE);
         return;
     }
     if (down == SL_PUMP_DONE &&

@@ -1,11 +1,13 @@
 """HTTP/2 on either side: the four pairings carry the same requests, responses and endings."""
 import hashlib
+import json
 import os
 import threading
 
 import pytest
 
 from harness import h2frames, http1, waiting
+from harness.check_service import CheckService, deny
 from harness.h2frames import Code
 from harness.h2origin import Answer, H2Origin
 from harness.h2scripts import (Once, after, cutting, grpc_echo, grpc_message, grpc_refusal, large,
@@ -136,6 +138,69 @@ def test_interim_responses_are_limited(pair, proxy, host, sent, passed):
     answer = side.ask("GET", "/")
     assert (answer.status, len(answer.interim)) == (502, passed)
     assert proxy.log(host=host)["error"] == "bad_response"
+
+
+def large_fields(n, size):
+    """Of bytes that Huffman's code does not make smaller, and that cost the decoder nothing."""
+    return {f"x-{i}": "|" * size for i in range(n)}
+
+
+def ask_for_large(proxy, host, port, h2):
+    client = h2(proxy, host, port)
+    client.decoder.max_header_list_size = 1 << 26
+    answer = client.get("/")
+    assert answer.reset is None
+    return answer
+
+
+def raw_fields(fields):
+    return "".join(f"{n}: {v}\r\n" for n, v in fields.items()).encode()
+
+
+@pytest.mark.parametrize("size", [15_000, 150_000], ids=["1.5 MB", "15 MB"])
+def test_a_response_head_of_many_megabytes(sluice, servers, pki, h2, host, size):
+    """As large as limits.header_bytes admits."""
+    fields = large_fields(100, size)
+    head = b"HTTP/1.1 200 OK\r\n%bContent-Length: 2\r\n\r\nok" % raw_fields(fields)
+    origin = servers(Origin(lambda r: head, tls=pki.server_context()))
+    proxy = sluice({"limits": {"header_bytes": "16MiB"}})
+    answer = ask_for_large(proxy, host, origin.port, h2)
+    assert (answer.status, bytes(answer.body)) == (200, b"ok")
+    assert fields.items() <= dict(answer.headers).items()
+
+
+def test_trailers_of_many_megabytes(sluice, servers, pki, h2, host):
+    fields = large_fields(100, 15_000)
+    whole = (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n%b\r\n"
+             % raw_fields(fields))
+    origin = servers(Origin(lambda r: whole, tls=pki.server_context()))
+    proxy = sluice({"limits": {"header_bytes": "8MiB"}})
+    answer = ask_for_large(proxy, host, origin.port, h2)
+    assert bytes(answer.body) == b"ok" and dict(answer.trailers) == fields
+
+
+def test_a_denial_of_a_megabyte(sluice, check, origin, h2, host):
+    """As large as a verdict may be."""
+    fields = large_fields(256, 4083)
+    check.answer = lambda q: http1.response(
+        json.dumps(deny(headers=fields), separators=(",", ":")).encode())
+    answer = ask_for_large(sluice(check.config()), host, origin.port, h2)
+    assert answer.status == 403 and fields.items() <= dict(answer.headers).items()
+
+
+def test_what_eight_checks_set_goes_out(sluice, servers, origin, h2, host):
+    """All limits at their defaults: none of them is of what verdicts add."""
+    def adding(k):
+        fields = {f"x-{k}-{i}": "|" * 60_000 for i in range(17)}
+        return servers(CheckService(lambda q: {"action": "allow", "response": {"set": fields}}))
+
+    checks = [{"name": f"c{k}", "url": adding(k).url, "timeout": f"{waiting.DEADLINE:.0f}s"}
+              for k in range(8)]
+    proxy = sluice({"checks": checks,
+                    "rules": [{"when": "any", "do": [f"check {c['name']}" for c in checks]}]})
+    answer = ask_for_large(proxy, host, origin.port, h2)
+    assert answer.status == 200
+    assert sum(len(v) for n, v in answer.headers if n.startswith("x-")) == 8 * 17 * 60_000
 
 
 def test_a_response_without_length(pair):
