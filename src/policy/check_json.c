@@ -74,7 +74,7 @@ static bool read_field(const struct reader *r, const char *member, const char *k
         return bad(r, member, "has too many fields");
     if (!json_is_string(j))
         return bad(r, member, "has a value that is no string");
-    value = sl_str_make(json_string_value(j), json_string_length(j));
+    value = sl_str_trim(sl_str_make(json_string_value(j), json_string_length(j)));
     if (!sl_is_field_value(value))
         return bad(r, member, "has a value that is no field value");
     sl_fields_add(to, &r->v->arena, sl_arena_str(&r->v->arena, name),

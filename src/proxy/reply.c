@@ -270,6 +270,14 @@ static const char *grpc_status(const struct saying *s)
     }
 }
 
+/* A blank at either end would be no part of the field's value. */
+static bool is_kept_in_grpc(struct sl_str text, size_t i)
+{
+    if (text.p[i] == ' ')
+        return i != 0 && i + 1 != text.n;
+    return text.p[i] > ' ' && text.p[i] <= '~' && text.p[i] != '%';
+}
+
 /* Percent-Byte-Encoded of the gRPC wire format: printable ASCII but '%' stays. */
 static struct sl_str grpc_message(const struct saying *s)
 {
@@ -277,7 +285,7 @@ static struct sl_str grpc_message(const struct saying *s)
     struct sl_buf b = { 0 };
 
     for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] >= ' ' && text.p[i] <= '~' && text.p[i] != '%')
+        if (is_kept_in_grpc(text, i))
             sl_buf_add_char(&b, text.p[i]);
         else
             sl_buf_addf(&b, "%%%02X", (unsigned)(unsigned char)text.p[i]);

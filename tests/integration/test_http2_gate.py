@@ -94,6 +94,25 @@ def test_changes_of_the_check_arrive(sluice, check, origin_of, h2, host):
     assert (seen.all("x-user"), seen.all("x-role"), seen.all("cookie")) == (["a"], ["new"], [])
 
 
+def test_outer_blanks_are_no_part_of_a_value(sluice, check, origin_of, h2, host):
+    """RFC 9113, 8.2.1: what has them is malformed, for strict peers a reason to end it all."""
+    check.answer = lambda q: {**ALLOW, "request": {"set": {"x-user": "Smith ", "x-none": " \t "}},
+                              "response": {"set": {"x-seen": ["\t1", " 2 3 "]}}}
+    origin = origin_of()
+    answer = h2(sluice(check.config()), host, origin.port).get("/")
+    assert (answer.status, answer.all("x-seen")) == (200, ["1", "2 3"])
+    seen = origin.requests[0]
+    assert (seen.all("x-user"), seen.all("x-none")) == (["Smith"], [""])
+
+
+@pytest.mark.parametrize("more", [[], GRPC], ids=["page", "grpc"])
+def test_outer_blanks_are_no_part_of_a_denials_values(sluice, check, origin, h2, host, more):
+    check.answer = lambda q: deny(headers={"x-why": " because\t"}, reason=" so ")
+    answer = h2(sluice(check.config()), host, origin.port).get("/", more)
+    assert answer.get("x-why") == "because"
+    assert [v for _, v in answer.headers if v != v.strip()] == []
+
+
 def test_identical_questions_in_flight_are_asked_once(sluice, check, origin_of, h2, host):
     check.answer = lambda q: check.stall()
     proxy = sluice({**check.config(timeout="30s"), "workers": 1})

@@ -229,6 +229,47 @@ static void denials_bring_fields_and_a_body(void **state)
     sl_verdict_unref(&v);
 }
 
+/* RFC 9110 section 5.5: blanks around a value are no part of it. */
+static void values_lose_their_outer_blanks(void **state)
+{
+    static const struct {
+        const char *value, *kept;
+    } rows[] = {
+        { "Smith ", "Smith" },
+        { " Smith", "Smith" },
+        { "\\t Smith \\t", "Smith" },
+        { "a b", "a b" },
+        { "a \\t b ", "a \t b" },
+        { " ", "" },
+        { "\\t \\t", "" },
+        { "", "" },
+    };
+    static const char *const places[] = { "\"allow\",\"request\":{\"set\":",
+                                          "\"allow\",\"response\":{\"set\":",
+                                          "\"deny\",\"headers\":" };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(rows) * SL_LEN(places); i++) {
+        size_t place = i % SL_LEN(places);
+        const char *value = rows[i / SL_LEN(places)].value;
+        char text[200];
+        struct sl_verdict *v;
+        const struct sl_fields *of[3];
+
+        snprintf(text, sizeof(text), "{\"action\":%s{\"x\":\"%s\",\"y\":[\"%s\"]}%s}",
+                 places[place], value, value, place < 2 ? "}" : "");
+        v = parse(text);
+        assert_non_null(v);
+        of[0] = &v->request.set;
+        of[1] = &v->response.set;
+        of[2] = &v->headers;
+        assert_int_equal(of[place]->n, 2);
+        for (uint32_t k = 0; k < 2; k++)
+            assert_str(of[place]->v[k].value, rows[i / SL_LEN(places)].kept);
+        sl_verdict_unref(&v);
+    }
+}
+
 static void sizes_are_bounded(void **state)
 {
     struct sl_buf b = { 0 };
@@ -272,6 +313,7 @@ int main(void)
         cmocka_unit_test(no_part_of_a_reply_counts),
         cmocka_unit_test(what_the_cache_is_told),
         cmocka_unit_test(denials_bring_fields_and_a_body),
+        cmocka_unit_test(values_lose_their_outer_blanks),
         cmocka_unit_test(sizes_are_bounded),
     };
 

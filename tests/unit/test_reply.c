@@ -247,6 +247,16 @@ static void grpc_gets_a_status_it_understands(void **state)
     }
 }
 
+static void grpc_message_keeps_its_outer_blanks(void **state)
+{
+    struct fixture *f = *state;
+
+    add(f, "Content-Type", "application/grpc");
+    make(f, (struct sl_reply_conf){
+                .request = &f->request, .err = SL_DENIED, .reason = SL_STR(" not now ") });
+    assert_string_equal(value(f, "grpc-message"), "%20not now%20");
+}
+
 /* -- what the error means -- */
 
 static void every_error_makes_a_reply(void **state)
@@ -399,6 +409,7 @@ int main(void)
         TEST(problem_is_well_formed),
         TEST(without_a_request_it_is_plain),
         TEST(grpc_gets_a_status_it_understands),
+        TEST(grpc_message_keeps_its_outer_blanks),
         TEST(every_error_makes_a_reply),
         TEST(retry_after_where_a_retry_helps),
         TEST(connection_ends_where_framing_is_lost),
