@@ -575,6 +575,7 @@ void sl_pool_pin(struct sl_pool *p, const struct sl_lease *l, uint64_t owner)
     if (c->h2 != NULL || origin.owner == owner)
         return;
     origin.owner = owner;
+    origin.http = SL_HTTP_1;
     c->place = place_at(p, &origin);
     c->place->n_holds++;
     unhold(from);

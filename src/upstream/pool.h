@@ -57,8 +57,8 @@ void sl_acquire_cancel(struct sl_acquire **acquire);
 void sl_pool_want_http1(const struct sl_lease *lease);
 
 /** From now on the leased connection serves @a owner only (RFC 4559: NTLM and Negotiate
- * authenticate the connection, not the request).  HTTP/2 has no such thing: who wants that has to
- * acquire HTTP/1. */
+ * authenticate the connection, not the request), who finds it by asking for HTTP/1: HTTP/2 has no
+ * such thing. */
 void sl_pool_pin(struct sl_pool *pool, const struct sl_lease *lease, uint64_t owner);
 
 #endif

@@ -378,6 +378,20 @@ def test_ntlm_pins_the_connection_to_its_client(sluice, scripted, tunnel, host):
     assert one.get("/").body == mine
 
 
+def test_an_ntlm_handshake_stays_on_the_connection_it_began_on(sluice, scripted, tunnel, host):
+    answers = {None: (401, "NTLM"), "NTLM 1": (401, "NTLM 2"), "NTLM 3": (200, "NTLM")}
+
+    def respond(r):
+        status, said = answers[r.get("authorization")]
+        return http1.response(str(r.connection).encode(), status, [("WWW-Authenticate", said)])
+
+    origin = scripted(respond)
+    client = tunnel(sluice({"workers": 1}), host, origin.port)
+    asked = [client.get("/", [("Authorization", said)] if said else []) for said in answers]
+    assert [a.status for a in asked] == [401, 401, 200]
+    assert len({a.body for a in asked}) == 1 and origin.n_connections == 1
+
+
 def test_no_pool_when_it_holds_nothing(sluice, origin, tunnel, host):
     proxy = sluice({"upstream": {"pool": {"max_idle": 0}}})
     client = tunnel(proxy, host, origin.port)

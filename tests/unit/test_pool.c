@@ -355,11 +355,13 @@ static void a_pinned_connection_serves_its_owner_only(void **state)
 
     (void)state;
     begin(&t, roomy);
+    t.origin.http = SL_HTTP_ANY;
     get(&t, &w);
     sl_pool_pin(t.pool, &w.lease, 7);
     sl_pool_pin(t.pool, &w.lease, 7);
     give_back(&t, &w);
     theirs = t.origin;
+    theirs.http = SL_HTTP_1;
     theirs.owner = 8;
     assert_false(sl_pool_try(t.pool, &t.origin, &l));
     assert_false(sl_pool_try(t.pool, &theirs, &l));
