@@ -9,6 +9,7 @@
 #include <idn2.h>
 
 #include "base/addr.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "http/chars.h"
 
@@ -44,7 +45,7 @@ static bool is_international(struct sl_str s)
 }
 
 /* A-labels are converted as well: libidn2 decodes them and refuses those that stand for nothing. */
-static bool convert(struct sl_str s, struct sl_arena *a, struct sl_str *ret_ascii)
+static bool convert_label(struct sl_str s, struct sl_arena *a, struct sl_str *ret_ascii)
 {
     uint8_t *ascii = NULL;
     const uint8_t *raw;
@@ -66,6 +67,37 @@ static struct sl_str lower(struct sl_str s, struct sl_arena *a)
     for (size_t i = 0; i < s.n; i++)
         p[i] = sl_lower(s.p[i]);
     return sl_str_make(p, s.n);
+}
+
+static bool add_label(struct sl_str label, struct sl_arena *a, struct sl_buf *name)
+{
+    bool ok = true;
+
+    if (is_international(label))
+        ok = convert_label(label, a, &label);
+    else
+        label = lower(label, a);
+    sl_buf_add_str(name, label);
+    return ok;
+}
+
+/* Label by label: what ASCII may be, as with "--" in third place, it may be beside one that is
+ * not. */
+static bool convert(struct sl_str s, struct sl_arena *a, struct sl_str *ret_ascii)
+{
+    struct sl_buf name = { 0 };
+    size_t dot = sl_str_find(s, '.');
+    bool ok = add_label(sl_str_head(s, dot), a, &name);
+
+    while (ok && dot < s.n) {
+        sl_buf_add_char(&name, '.');
+        s = sl_str_skip(s, dot + 1);
+        dot = sl_str_find(s, '.');
+        ok = add_label(sl_str_head(s, dot), a, &name);
+    }
+    *ret_ascii = sl_arena_str(a, sl_buf_str(&name));
+    sl_buf_fini(&name);
+    return ok;
 }
 
 /* Length of the label at the front. */
