@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/authority.h"
@@ -36,7 +37,23 @@ static int write_file(const char *path, struct sl_str text)
     return SL_EXIT_FAILED;
 }
 
-static int print(const struct sl_options *o, const struct sl_ca *ca)
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static int write_elsewhere(const char *path, const struct sl_authority *files, struct sl_str text)
+{
+    if (!is_same_file(path, files->key) && !is_same_file(path, files->certificate))
+        return write_file(path, text);
+    sl_log(SL_LOG_ERROR, "%s: belongs to the authority itself; name another file", path);
+    return SL_EXIT_FAILED;
+}
+
+static int print(const struct sl_options *o, const struct sl_authority *files,
+                 const struct sl_ca *ca)
 {
     struct sl_buf text = { 0 };
     struct sl_fault fault = { 0 };
@@ -50,7 +67,7 @@ static int print(const struct sl_options *o, const struct sl_ca *ca)
     if (err != SL_OK)
         status = sl_cmd_failed(err, fault.text);
     else if (o->output != NULL)
-        status = write_file(o->output, sl_buf_str(&text));
+        status = write_elsewhere(o->output, files, sl_buf_str(&text));
     else
         status = sl_cmd_print(sl_buf_str(&text));
     sl_buf_fini(&text);
@@ -65,7 +82,7 @@ static int load_and_print(const struct sl_options *o, const struct sl_authority 
 
     if (sl_authority_load(files, &ca, &fault) != SL_OK)
         return sl_cmd_failed(SL_CONFIG, fault.text);
-    status = print(o, ca);
+    status = print(o, files, ca);
     sl_ca_unref(&ca);
     return status;
 }

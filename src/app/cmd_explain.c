@@ -149,6 +149,14 @@ static void learn_hello(struct explain *e)
     learn(e, known, SL_LEN(known));
 }
 
+/* As the URL has it, or the fields of a handshake. */
+static struct sl_str scheme_of(const struct explain *e)
+{
+    if (!e->forward.wants_upgrade)
+        return e->uri.scheme;
+    return is_secure(e) ? SL_STR("wss") : SL_STR("ws");
+}
+
 static void learn_request(struct explain *e)
 {
     static const enum sl_fact known[] = { SL_FACT_SCHEME, SL_FACT_METHOD, SL_FACT_TARGET,
@@ -166,8 +174,11 @@ static void learn_request(struct explain *e)
                                 .keep_alive = true };
     add_headers(e);
     learn_size(e);
+    e->head.wants_upgrade =
+        sl_fields_find(&e->head.fields, SL_FIELD_UPGRADE) != NULL &&
+        sl_fields_has_token(&e->head.fields, SL_FIELD_CONNECTION, SL_STR("upgrade"));
     sl_forward_request(&(struct sl_client){ 0 }, &e->head, &e->arena, &e->forward);
-    e->facts.scheme = e->uri.scheme;
+    e->facts.scheme = scheme_of(e);
     e->facts.method = e->head.method;
     e->facts.fields = &e->forward.fields;
     sl_target_split(e->uri.target, &e->facts.path, &e->facts.query);

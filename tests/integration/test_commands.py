@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from harness import websocket
 from harness.check_service import deny
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -161,6 +162,17 @@ def test_ca_init_show_export(cli, tmp_path, shell):
     assert "PRIVATE" not in shown.stdout
 
 
+@pytest.mark.parametrize("name", ["ca.key", "ca.pem", "link"])
+def test_ca_export_spares_the_authority(cli, tmp_path, name):
+    state = tmp_path / "state"
+    assert cli("ca", "init", "--state-dir", state).returncode == 0
+    (state / "link").symlink_to("ca.key")
+    before = {part: (state / part).read_bytes() for part in ("ca.key", "ca.pem")}
+    done = cli("ca", "export", "--state-dir", state, "-o", state / name)
+    assert done.returncode == 1 and "name another file" in done.stderr
+    assert before == {part: (state / part).read_bytes() for part in before}
+
+
 @pytest.mark.parametrize("form", ["der", "p12"])
 def test_ca_export_forms(cli, tmp_path, shell, form):
     state, out = tmp_path / "state", tmp_path / f"ca.{form}"
@@ -230,6 +242,15 @@ def test_a_key_of_another_authority_says_so(cli, tmp_path):
 
 
 # -- explain -------------------------------------------------------------------------------------
+
+
+def test_explain_knows_a_handshake(cli, tmp_path, host):
+    file = tmp_path / "sluice.yaml"
+    file.write_text('rules: [{name: no sockets, when: "scheme wss", do: deny}]\n')
+    fields = [part for name, value in websocket.OFFER for part in ("--header", f"{name}: {value}")]
+    for more, verdict in ((fields, "deny"), (fields[:2], "allow")):
+        said = cli("explain", "-c", file, f"https://{host}/", *more).stdout
+        assert re.search(rf"^verdict: {verdict}", said, re.M), said
 
 
 def test_explain_names_the_rule(cli, tmp_path, dns, host):
