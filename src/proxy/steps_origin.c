@@ -258,13 +258,14 @@ static bool is_response_denied(struct sl_exchange *x)
     return true;
 }
 
-/* A WebSocket is open when the origin has answered the key, and to a client of HTTP/2 a 2xx would
- * open one as well. */
+/* A WebSocket is open when the origin has answered the key.  No other success is one: rules and
+ * checks have allowed a WebSocket, not the content that an ordinary request would get, and to a
+ * client of HTTP/2 a 2xx would open one as well. */
 static bool is_switch_sound(struct sl_exchange *x)
 {
     if (x->response->status == 101)
         return sl_ws_is_accepted(&x->forward.fields, &x->response->fields, &x->arena);
-    return !x->request->is_extended || x->response->status / 100 != 2;
+    return !x->forward.wants_upgrade || x->response->status / 100 != 2;
 }
 
 static void on_response(struct sl_exchange *x, const struct sl_head *response)

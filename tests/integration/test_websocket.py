@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from harness import waiting, websocket
+from harness import http1, waiting, websocket
 from harness.client import request
 from harness.origin import Origin
 
@@ -62,6 +62,28 @@ def test_a_101_has_to_answer_the_key(proxy, servers, pki, tunnel, host, accept):
     assert proxy.log(host=host)["error"] == "upgrade_failed"
     origin.close()
     assert heard == [b""]
+
+
+@pytest.mark.threat("200-as-upgrade")
+@pytest.mark.parametrize("status", [200, 206])
+def test_content_is_not_what_was_allowed(sluice, servers, tunnel, pki, host, status):
+    """Five fields do not lead an ordinary request past a rule for its scheme."""
+    proxy = sluice({"rules": [{"when": "scheme https and path /secret", "do": "deny"}]})
+    origin = servers(Origin(lambda asked: http1.response(b"content", status),
+                            tls=pki.server_context()))
+    client = tunnel(proxy, host, origin.port)
+    assert client.get("/secret").status == 403
+    answer = client.get("/secret", websocket.OFFER)
+    assert answer.status == 502 and b"content" not in answer.body
+    assert proxy.log(host=host, status=502)["error"] == "upgrade_failed"
+
+
+@pytest.mark.parametrize("status", [302, 401, 426, 500])
+def test_a_refusal_of_the_handshake_is_delivered(proxy, servers, tunnel, pki, host, status):
+    origin = servers(Origin(lambda asked: http1.response(b"why", status),
+                            tls=pki.server_context()))
+    answer = tunnel(proxy, host, origin.port).get("/", websocket.OFFER)
+    assert answer.status == status and answer.body == b"why"
 
 
 def messages(proxy, direction):

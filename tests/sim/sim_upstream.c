@@ -239,12 +239,13 @@ static const struct sim_case cases[] = {
     {
         .name = "an upgrade that is answered 200 is no tunnel (CVE-2024-23326)",
         .answers = { SIM_ALLOW, SIM_DENY },
-        .client = SCRIPT(SEND(UPGRADE), AWAIT("hello"), SEND(GET("/secret")), AWAIT("not today")),
+        .client = SCRIPT(SEND(UPGRADE), AWAIT("did not switch"), SEND(GET("/secret")),
+                         AWAIT("not today")),
         .origins = { SCRIPT(AWAIT("\r\n\r\n"), SEND(OK_HELLO)) },
         .to_origins = { "GET /ws HTTP/1.1\r\n*\r\n\r\n" },
         .opened = "a.example:80 ",
         .asked = "request /ws request /secret ",
-        .log = "allow 200 deny 403 ",
+        .log = "allow 502 upgrade_failed deny 403 ",
     },
     {
         .name = "websocket denied: 403, the connection stays",
