@@ -85,18 +85,28 @@ void sl_conn_take_env(struct sl_conn *c)
     c->env = c->next_env;
     c->next_env = NULL;
     c->client.connect_ruling = NULL;
+    sl_ruling_fini(&c->ruling);
+    c->ruling = (struct sl_ruling){ 0 };
     l = &c->env->conf->limits;
     if (c->server != NULL)
         sl_h1_server_set_limits(c->server, &l->head, l->body_bytes);
+}
+
+static bool is_undecided(const struct sl_conn *c)
+{
+    return c->state == ST_READ || c->state == ST_MULTIPLEX ||
+           (c->intercept != NULL && sl_intercept_is_peeking(c->intercept));
 }
 
 void sl_conn_set_env(struct sl_conn *c, struct sl_env *env)
 {
     sl_env_unref(&c->next_env);
     c->next_env = sl_env_ref(env);
-    if (c->state != ST_READ && c->state != ST_MULTIPLEX)
+    if (!is_undecided(c))
         return;
     sl_conn_take_env(c);
+    if (c->intercept != NULL)
+        sl_intercept_set_env(c->intercept, c->env);
     if (c->multiplex != NULL)
         sl_multiplex_set_env(c->multiplex, c->env);
 }

@@ -47,7 +47,7 @@ enum sl_conn_timer { TIMER_IDLE, TIMER_HEAD };
 
 struct sl_conn {
     struct sl_env *env;
-    struct sl_env *next_env; /* a reload's, taken before the next request; NULL: none */
+    struct sl_env *next_env; /* a reload's, taken before what is decided next; NULL: none */
     struct sl_client client;
     sl_conn_fn *ended;
     void *arg;

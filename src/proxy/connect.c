@@ -139,6 +139,7 @@ static void answer_refused(struct sl_conn *c, enum sl_err err)
 
 static void start_intercept(struct sl_conn *c, struct sl_stream *stream)
 {
+    sl_conn_take_env(c);
     c->intercept = sl_intercept_start(&(struct sl_intercept_conf){ .env = c->env,
                                                                    .stream = stream,
                                                                    .preface = &c->preface,

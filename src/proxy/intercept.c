@@ -54,14 +54,20 @@ struct sl_intercept *sl_intercept_start(const struct sl_intercept_conf *conf, sl
     return op;
 }
 
-static bool is_peeking(const struct sl_intercept *op)
+bool sl_intercept_is_peeking(const struct sl_intercept *op)
 {
     return op->get == NULL && op->handshake == NULL;
 }
 
+void sl_intercept_set_env(struct sl_intercept *op, struct sl_env *env)
+{
+    sl_assert(sl_intercept_is_peeking(op));
+    op->conf.env = env;
+}
+
 void sl_intercept_hurry(struct sl_intercept *op, uint32_t ms)
 {
-    if (is_peeking(op))
+    if (sl_intercept_is_peeking(op))
         sl_timer_start(op->conf.env->loop, &op->hurry, ms, on_deadline, op);
 }
 

@@ -28,7 +28,7 @@ enum sl_intercept_kind {
 };
 
 struct sl_intercept_conf {
-    struct sl_env *env;       /**< borrowed until the end */
+    struct sl_env *env;       /**< borrowed until the end, or until another is set */
     struct sl_stream *stream; /**< taken over */
     struct sl_buf *preface;   /**< bytes already read from it; borrowed until the end, added to */
     struct sl_facts *facts; /**< of the connection: host and port are those of the CONNECT; sni and
@@ -51,6 +51,10 @@ typedef void sl_intercept_fn(void *arg, const struct sl_intercept_result *result
 
 struct sl_intercept *sl_intercept_start(const struct sl_intercept_conf *conf, sl_intercept_fn *done,
                                         void *arg);
+/** Whether the first bytes are still awaited: nothing has been decided about them. */
+bool sl_intercept_is_peeking(const struct sl_intercept *op);
+/** Goes by a reload's @a env from now on; only while it is peeking. */
+void sl_intercept_set_env(struct sl_intercept *op, struct sl_env *env);
 /** The first bytes have to come within @a ms (a drain); what begins with them keeps its time. */
 void sl_intercept_hurry(struct sl_intercept *op, uint32_t ms);
 /** Closes the stream. */

@@ -178,6 +178,60 @@ def test_a_reload_reaches_a_connection_before_its_first_request(sluice, surround
     assert origin.n_connections == 0
 
 
+@pytest.mark.parametrize("early", [b"", b"SSH"])
+def test_a_reload_reaches_a_tunnel_before_its_first_bytes(sluice, surroundings, origin, connect,
+                                                          host, dns, early):
+    proxy = sluice({"rules": [{"when": "any", "do": "allow"}]})
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    client.send(early)
+    proxy.reload(merged(surroundings, {"rules": [{"when": "any", "do": "deny", "name": "new"}]}))
+    client.send(b"SSH-2.0-name\r\n"[len(early):])
+    assert client.is_closed()
+    line = proxy.log(host=host)
+    assert (line["verdict"], line["decided_by"], line["opaque"]) == ("deny", "new", True)
+    assert origin.n_connections == 0 and not dns.heard_of(host)
+
+
+@pytest.mark.parametrize("early", [0, 20])
+def test_a_reload_reaches_a_tunnel_before_its_hello(sluice, surroundings, origin, connect, pki,
+                                                    host, dns, early):
+    proxy = sluice({"rules": [{"when": f"sni {host}", "do": "tunnel"}]})
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    hello = hello_for(host, pki)
+    client.send(hello[:early])
+    proxy.reload(merged(surroundings, {"rules": [{"when": "any", "do": "deny"}]}))
+    client.send(hello[early:])
+    assert client.reader.exactly(1) == b"\x16"  # opened: its requests would be denied
+    assert origin.n_connections == 0 and not dns.heard_of(host)
+
+
+def test_a_reload_can_allow_a_tunnel_before_its_first_bytes(sluice, surroundings, origin, connect,
+                                                            pki, host):
+    proxy = sluice({"rules": [{"when": f"sni {host}", "do": "deny"}]})
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    proxy.reload(merged(surroundings, {"rules": [{"when": f"sni {host}", "do": "tunnel"}]}))
+    client.start_tls(host, context=pki.trusting())
+    assert client.get("/").status == 200
+    client.sock.close()
+    assert proxy.log(host=host)["verdict"] == "tunnel"
+
+
+def test_a_connect_cut_after_a_reload_has_its_line(sluice, surroundings, check, origin, connect,
+                                                    host):
+    quick = {"shutdown_grace": "100ms"}
+    proxy = sluice({**quick, "rules": [{"when": "any", "do": "check c", "name": "old"}],
+                    "checks": [{"name": "c", "url": check.url, "phase": ["connect"]}]})
+    client = connect(proxy)
+    assert client.connect(host, origin.port).status == 200
+    proxy.reload(merged(surroundings, {**quick, "default": "deny"}))
+    proxy.stop()
+    line = proxy.log(host=host)
+    assert (line["error"], line["decided_by"]) == ("cancelled", "proxy")
+
+
 def test_what_the_old_policy_was_told_at_the_connect_does_not_bind_the_new(
         sluice, surroundings, servers, check, origin, tunnel, host):
     other = servers(CheckService(lambda q: deny()))
