@@ -1,13 +1,19 @@
-/* h1_client.c -- state: IDLE <-> BUSY, DEAD from either
+/* h1_client.c -- state: IDLE -> OPEN -> BUSY -> IDLE, DEAD from any
  *
- * Invariant: current is not NULL exactly in BUSY; nothing was read ahead while IDLE.
+ * Invariant: current is not NULL in OPEN and BUSY, is NULL in IDLE; nothing was read ahead in IDLE
+ * and OPEN.
  */
 #include "http/h1_client.h"
 
 #include "base/mem.h"
 #include "http/h1_wire.h"
 
-enum state { IDLE, BUSY, DEAD };
+enum state {
+    IDLE,
+    OPEN, /* current has not begun its request, and may wait long before it does */
+    BUSY,
+    DEAD
+};
 
 struct call {
     struct sl_http_stream base;
@@ -32,15 +38,18 @@ static struct call *call_of(struct sl_http_stream *s)
     return SL_CONTAINER(s, struct call, base);
 }
 
-/* While idle: records that carry no content (TLS tickets) are read and forgotten; anything else
- * ends the connection. */
-static void check_idle(struct sl_h1_client *c)
+/* While nothing was asked: records that carry no content (TLS tickets) are read and forgotten;
+ * anything else ends the connection. */
+static void check_unasked(struct sl_h1_client *c)
 {
+    bool is_idle = c->state == IDLE;
+
     if (sl_h1_recv_fill(&c->wire.recv) == SL_AGAIN)
         return;
     c->state = DEAD;
     sl_h1_wire_want(&c->wire, 0);
-    c->conf.on_dead(c->conf.arg);
+    if (is_idle)
+        c->conf.on_dead(c->conf.arg);
 }
 
 static void on_wire_ready(void *arg, unsigned events)
@@ -48,8 +57,8 @@ static void on_wire_ready(void *arg, unsigned events)
     struct sl_h1_client *c = arg;
     struct call *call = c->current;
 
-    if (c->state == IDLE)
-        check_idle(c);
+    if (c->state == IDLE || c->state == OPEN)
+        check_unasked(c);
     else if (call != NULL && call->base.on_ready != NULL)
         call->base.on_ready(call->base.arg, events);
 }
@@ -107,10 +116,9 @@ struct sl_http_stream *sl_h1_client_open(struct sl_h1_client *c)
     call->base.ops = &call_ops;
     call->client = c;
     c->current = call;
-    c->state = BUSY;
+    c->state = OPEN;
     sl_h1_recv_reset(&c->wire.recv);
     sl_h1_send_reset(&c->wire.send);
-    sl_h1_wire_want(&c->wire, 0);
     return &call->base;
 }
 
@@ -248,14 +256,19 @@ static void remember(struct call *call, const struct sl_head *head)
 static enum sl_err call_send_head(struct sl_http_stream *s, const struct sl_head *head)
 {
     struct call *call = call_of(s);
-    struct sl_h1_send *out = &call->client->wire.send;
+    struct sl_h1_client *c = call->client;
+    struct sl_h1_send *out = &c->wire.send;
 
+    if (c->state == DEAD)
+        return sl_fault_set(&s->fault, SL_RESET, "connection ended before the request");
     if (out->state != SL_H1_SEND_HEAD)
         return sl_fault_set(&s->fault, SL_INTERNAL, "a second request head");
     if (head->framing == SL_FRAMING_CLOSE || head->framing == SL_FRAMING_RAW)
         return sl_fault_set(&s->fault, SL_INTERNAL, "request without framing");
     remember(call, head);
-    sl_h1_write_request(&out->out, head, call->client->is_retired);
+    c->state = BUSY;
+    sl_h1_wire_want(&c->wire, 0);
+    sl_h1_write_request(&out->out, head, c->is_retired);
     sl_h1_send_begin(out, head->framing, head->content_length);
     return SL_OK;
 }

@@ -27,7 +27,8 @@ struct sl_h1_client *sl_h1_client_new(const struct sl_h1_client_conf *conf,
                                       struct sl_stream *stream);
 void sl_h1_client_free(struct sl_h1_client **c);
 
-/** Begins an exchange; the client must be idle. */
+/** Begins an exchange; the client must be idle.  When the peer closes, or says something, in a turn
+ * of the loop before send_head, that fails with SL_RESET. */
 struct sl_http_stream *sl_h1_client_open(struct sl_h1_client *c);
 /** After this exchange the connection is not used again. */
 void sl_h1_client_retire(struct sl_h1_client *c);

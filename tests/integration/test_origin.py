@@ -469,6 +469,33 @@ def test_a_failing_preconnect_is_tried_again_after_the_verdict(sluice, check, tu
         assert [client.get("/").status for _ in range(3)] == [502] * 3
 
 
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
+@pytest.mark.parametrize("method, body", [("POST", b"abc"), ("POST", b""), ("PUT", b"x")])
+def test_a_preconnection_that_ends_costs_no_request(sluice, check, servers, pki, tunnel, host,
+                                                    method, body, said):
+    ended = threading.Event()
+
+    def serve(connection):
+        if not ended.is_set():
+            connection.send(said)
+            connection.finish()
+            ended.set()
+        else:
+            assert connection.read_request().body == body
+            connection.send(http1.response(b"ok"))
+
+    check.answer = lambda q: check.stall()
+    origin = servers(Origin(serve=serve, tls=pki.server_context()))
+    proxy = sluice({**check.config(timeout="30s"), "workers": 1, "upstream": {"preconnect": True}})
+    client = tunnel(proxy, host, origin.port)
+    client.send(request(method, "/", client.authority, (), body))
+    assert ended.wait(20)
+    tunnel(proxy, host, origin.port)  # meanwhile the end has been heard of
+    check.release()
+    assert client.read().body == b"ok"
+    assert origin.n_connections == 2
+
+
 def test_preconnect_by_rule(sluice, check, origin, tunnel, host):
     check.answer = lambda q: check.stall()
     config = check.config(timeout="30s")

@@ -464,6 +464,47 @@ static void reset_while_idle_ends_the_connection(void **state)
     bench_end(&b);
 }
 
+static void assert_replaced(struct bench *b)
+{
+    struct sl_head head = { .method = SL_STR("POST"),
+                            .scheme = SL_STR("http"),
+                            .host = SL_STR("o"),
+                            .port = 80,
+                            .target = SL_STR("/") };
+    struct sl_http_stream *s = b->u.stream;
+
+    turns(b);
+    assert_int_equal(s->ops->send_head(s, &head), SL_RESET);
+    assert_int_equal(s->fault.err, SL_RESET);
+    sl_http_stream_close(&b->u.stream);
+    assert_text(sl_buf_str(&b->u.log), "<used up>");
+}
+
+static void what_comes_before_the_request_ends_the_connection(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_begin(&b);
+    b.u.stream = sl_h1_client_open(b.u.client);
+    say(&b, "HTTP/1.1 408 Too Late\r\n\r\n");
+    assert_replaced(&b);
+    bench_end(&b);
+}
+
+static void reset_before_the_request_ends_the_connection(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    bench_begin(&b);
+    b.u.stream = sl_h1_client_open(b.u.client);
+    turns(&b);
+    sl_memory_reset(b.far);
+    assert_replaced(&b);
+    bench_end(&b);
+}
+
 static void retired_says_close(void **state)
 {
     struct bench b;
@@ -558,6 +599,8 @@ static const struct CMUnitTest singles[] = {
     cmocka_unit_test(extra_bytes_end_the_connection),
     cmocka_unit_test(bytes_while_idle_end_the_connection),
     cmocka_unit_test(reset_while_idle_ends_the_connection),
+    cmocka_unit_test(what_comes_before_the_request_ends_the_connection),
+    cmocka_unit_test(reset_before_the_request_ends_the_connection),
     cmocka_unit_test(retired_says_close),
     cmocka_unit_test(interim_heads_are_limited),
     cmocka_unit_test(response_is_noticed_by_its_first_byte),
