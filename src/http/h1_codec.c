@@ -292,7 +292,8 @@ static enum sl_err settle_target(struct parser *p, const struct sl_h1_origin *or
         err = settle_origin_form(p, origin);
     else
         err = settle_absolute_form(p);
-    if (err == SL_OK && head->port == 0)
+    head->names_port = head->port != 0;
+    if (err == SL_OK && !head->names_port)
         head->port = sl_scheme_port(head->scheme);
     return err;
 }

@@ -84,7 +84,7 @@ struct sl_head {
         scheme;         /**< request: "http" or "https"; from the absolute form or the connection */
     struct sl_str host; /**< request: canonical (http/uri.h), no port; from the target or Host */
     uint16_t port;      /**< request: as named, or the scheme's default */
-    bool names_port;    /**< request over HTTP/2: it was named */
+    bool names_port;    /**< request: it was named */
     struct sl_str target;  /**< request: origin-form path and query, "*", or empty for CONNECT */
     uint16_t status;       /**< response: 100..599 */
     struct sl_str reason;  /**< response: reason phrase, may be empty */

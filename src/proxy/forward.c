@@ -9,27 +9,12 @@
 
 #define VIA_NAME "sluice"
 
-/* In the absolute form a default port is the same as none (RFC 9110 section 4.2.3). */
-static bool names_port(const struct sl_head *request)
-{
-    const struct sl_field *host = sl_fields_find(&request->fields, SL_FIELD_HOST);
-    struct sl_str rest;
-
-    if (request->major >= 2)
-        return request->names_port;
-    if (request->is_absolute || host == NULL)
-        return false;
-    rest = sl_str_skip(host->value, sl_str_has_prefix(host->value, SL_STR("["))
-                                        ? sl_str_find(host->value, ']')
-                                        : 0);
-    return sl_str_find(rest, ':') < rest.n;
-}
-
+/* A port that is left out is the tunnel's; one that is named is meant. */
 static bool is_same_port(const struct sl_client *client, const struct sl_head *request)
 {
     if (request->port == client->connect_port)
         return true;
-    return request->port == sl_scheme_port(request->scheme) && !names_port(request);
+    return request->port == sl_scheme_port(request->scheme) && !request->names_port;
 }
 
 enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_head *request,

@@ -36,6 +36,9 @@ INSIDE = {
     "absolute form, another name": ("https://evil-{host}:{port}/", ["{host}:{port}"], 421,
                                     "misdirected"),
     "absolute form, another port": ("https://{host}:1/", ["{host}:{port}"], 421, "misdirected"),
+    "absolute form, the default port, named": ("https://{host}:443/", ["{host}:{port}"], 421,
+                                               "misdirected"),
+    "absolute form, no port": ("https://{host}/", ["{host}:{port}"], 200, None),
     "absolute form, another scheme": ("http://{host}:{port}/", ["{host}:{port}"], 421,
                                       "misdirected"),
     "absolute form, user-info": ("https://ann@{host}:{port}/", ["{host}:{port}"], 400,
@@ -71,6 +74,7 @@ def test_the_name_inside_a_tunnel(proxy, origin, dns, tunnel, host, case):
 @pytest.mark.parametrize("target, inside, status", [
     ("/", "{host}:{port}", 200), ("/", "{host}", 200), ("/", "evil-{host}:{port}", 421),
     ("/", "{host}:1", 421), ("/", "{host}:80", 421), ("http://{host}:{port}/", "evil-{host}", 200),
+    ("http://{host}:80/", "{host}:{port}", 421), ("http://{host}/", "{host}:{port}", 200),
     ("http://evil-{host}:{port}/", "{host}", 421), ("https://{host}:{port}/", "{host}", 421)])
 def test_the_name_inside_a_tunnel_without_tls(proxy, plain_origin, dns, connect, host, target,
                                               inside, status):
