@@ -260,12 +260,16 @@ def test_settings_of_the_origin_are_taken_in_mid_flight(proxy, h2_origin, h2, ho
     """A smaller window, a smaller header table: python-h2 checks that both are kept."""
     origin = h2_origin()
     client = h2(proxy, host, origin.port)
-    assert client.get("/", [("x-a", "1" * 100)]).status == 200
+    number = client.request("POST", "/open", [("x-a", "1" * 100)], end=False)
+    origin.wait_asked("/open")
     origin.sessions[0].update_settings({Setting.INITIAL_WINDOW_SIZE: 1000,
                                         Setting.HEADER_TABLE_SIZE: 0,
                                         Setting.MAX_FRAME_SIZE: 20000})
-    for _ in range(3):
-        answer = client.ask("POST", "/x", [("x-a", "1" * 100)], b"x" * 50_000)
+    client.body(number, b"x" * 50_000)
+    answers = [client.response(number)]
+    for _ in range(2):
+        answers.append(client.ask("POST", "/x", [("x-a", "1" * 100)], b"x" * 50_000))
+    for answer in answers:
         assert (answer.status, len(answer.body)) == (200, 50_000)
     assert origin.n_connections == 1
 

@@ -374,9 +374,14 @@ class Session:
             self.is_mute = True
 
     def update_settings(self, pairs):
+        """Back when they are acknowledged.  python-h2 takes the next ACK for theirs, whatever it is
+        for, and opens no window again for what came before it."""
+        self.origin.wait(lambda: self.is_settled, "the ACK of its first SETTINGS")
         with self.origin.condition:
+            self.is_settled = False
             self.h2.update_settings(pairs)
         self.wake()
+        self.origin.wait(lambda: self.is_settled, "the ACK of its SETTINGS")
 
     def finish(self):
         """Ends the connection once all that was said is sent."""
