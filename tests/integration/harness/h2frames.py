@@ -153,6 +153,7 @@ class Wire:
         self.sock.setblocking(False)
         self.buffer = bytearray(already)
         self.is_closed = False
+        self.error = None       # what it was closed by, when not by the peer in good order
 
     def send(self, payload):
         """False when the peer has closed; what it said before is still there to be read."""
@@ -163,7 +164,8 @@ class Wire:
             except (ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
                 select.select([self.sock], [self.sock], [], waiting.DEADLINE)
                 self.take()
-            except OSError:
+            except OSError as e:
+                self.error = e
                 self.take()
                 self.is_closed = True
         return not self.is_closed
@@ -176,7 +178,8 @@ class Wire:
                 part = self.sock.recv(65536)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
                 break
-            except OSError:
+            except OSError as e:
+                self.error = e
                 part = b""
             self.is_closed = not part
             self.buffer += part
@@ -298,7 +301,7 @@ class H2Client:
         self._parse()
         while not (answer := fact()):
             if self.wire.is_closed:
-                raise Closed(f"closed ({self.goaways}) instead of {what}")
+                raise Closed(f"closed ({self.goaways}, {self.wire.error!r}) instead of {what}")
             if not self.wire.wait(end - time.monotonic()) and time.monotonic() > end:
                 raise waiting.TimedOut(f"not seen within {seconds:g} s: {what}")
             self._parse()
