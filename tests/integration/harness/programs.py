@@ -7,4 +7,4 @@ import pytest
 def need(*programs):
     for program in programs:
         if shutil.which(program) is None:
-            pytest.skip(f"no {program}")
+            pytest.fail(f"no {program}: tools/install-deps build test")
