@@ -247,12 +247,14 @@ static bool is_for_peers_fault(const nghttp2_frame *frame)
     }
 }
 
-/* What the peer may spend on an answer of ours. */
-static uint32_t worth(const nghttp2_frame *frame)
+/* What the peer may spend on a frame of ours. */
+static void credit(struct sl_h2_conn *c, const nghttp2_frame *frame)
 {
-    bool is_small = frame->hd.type == NGHTTP2_DATA && frame->hd.length < SL_H2_GUARD_WORTHY;
-
-    return is_small ? 1 : SL_H2_GUARD_EARNED;
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        sl_h2_guard_earn(&c->guard, SL_H2_GUARD_EARNED);
+    else
+        sl_h2_guard_expect(&c->guard,
+                           frame->hd.length < SL_H2_GUARD_WORTHY ? 1 : SL_H2_GUARD_EARNED);
 }
 
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
@@ -270,7 +272,7 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         sl_h2_events_count_flood(c);
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
-    sl_h2_guard_earn(&c->guard, worth(frame));
+    credit(c, frame);
     if (s != NULL)
         s->is_begun = true;
     if (s != NULL && ends(frame))

@@ -46,8 +46,17 @@ bool sl_h2_guard_late(struct sl_h2_guard *g, uint64_t now_ms, size_t n)
     return spend(g, now_ms, n < SL_H2_GUARD_WORTHY ? FRAME : FRAME / 4);
 }
 
+static bool is_answer(uint8_t type)
+{
+    return type == NGHTTP2_WINDOW_UPDATE || type == NGHTTP2_PING;
+}
+
 bool sl_h2_guard_frame(struct sl_h2_guard *g, uint64_t now_ms, uint8_t type)
 {
+    if (is_answer(type) && g->answers != 0) {
+        g->answers--;
+        return true;
+    }
     return spend(g, now_ms, FRAME * (type < SL_LEN(costs) ? costs[type] : UNKNOWN_COST));
 }
 
@@ -64,4 +73,11 @@ bool sl_h2_guard_reset(struct sl_h2_guard *g, uint64_t now_ms)
 void sl_h2_guard_earn(struct sl_h2_guard *g, uint32_t frames)
 {
     g->left += (int64_t)frames * FRAME;
+}
+
+void sl_h2_guard_expect(struct sl_h2_guard *g, uint32_t frames)
+{
+    g->answers += frames;
+    if (g->answers > SL_H2_GUARD_ANSWERS)
+        g->answers = SL_H2_GUARD_ANSWERS;
 }

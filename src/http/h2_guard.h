@@ -2,8 +2,9 @@
  *
  * Frames that cost us work and bring nobody forward (resets, pings, settings, priorities, window
  * updates, empty data, unknown ones) are paid for from a budget that time fills slowly and useful
- * frames fill as they come; whoever is broke is no client but a flood.
- * Embedded; zeroed memory is a guard that has not begun.  Thread: the owner's.
+ * frames fill as they come; whoever is broke is no client but a flood.  What answers DATA of ours
+ * has a budget of its own that waits for a peer far behind, and buys nothing else. Embedded; zeroed
+ * memory is a guard that has not begun.  Thread: the owner's.
  */
 #ifndef SL_HTTP_H2_GUARD_H
 #define SL_HTTP_H2_GUARD_H
@@ -17,8 +18,11 @@
 #define SL_H2_GUARD_EARNED 2u       /* a download acknowledges DATA with up to two window updates */
 #define SL_H2_GUARD_WORTHY 512u     /* DATA with fewer bytes pays for no other frames */
 
+#define SL_H2_GUARD_ANSWERS 65536u /* window updates and pings that may be outstanding */
+
 struct sl_h2_guard {
     int64_t left;       /**< in thousandths of a frame */
+    uint32_t answers;   /**< frames that DATA of ours may still be answered with */
     uint64_t filled_ms; /**< 0: not begun */
 };
 
@@ -34,8 +38,10 @@ bool sl_h2_guard_late(struct sl_h2_guard *g, uint64_t now_ms, size_t n);
 bool sl_h2_guard_refused(struct sl_h2_guard *g, uint64_t now_ms, size_t n);
 /** We had to reset a stream for what the peer did in it; counts like a reset of its own. */
 bool sl_h2_guard_reset(struct sl_h2_guard *g, uint64_t now_ms);
-/** A frame with content went either way, or a stream ended well: the peer may spend so much more.
- */
+/** The peer sent content, got a head, or ended a stream well: it may spend so much more. */
 void sl_h2_guard_earn(struct sl_h2_guard *g, uint32_t frames);
+/** DATA went to the peer, which may answer it with so many window updates or pings when it comes to
+ * read it; windows and sockets hold far more than a burst. */
+void sl_h2_guard_expect(struct sl_h2_guard *g, uint32_t frames);
 
 #endif

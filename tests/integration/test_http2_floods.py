@@ -228,6 +228,19 @@ def test_a_window_opened_in_small_steps_is_no_flood(checked, h2_origin, h2, host
     assert len(stream.body) == 2 * MIB and not client.goaways
 
 
+def test_a_reader_far_behind_is_no_flood(checked, h2_origin, h2, host):
+    """It acknowledges each DATA frame twice, and a whole window of them only now."""
+    client = h2(checked, host, h2_origin(scripts={"/big": large(20 * MIB)}).port,
+                pairs={Setting.INITIAL_WINDOW_SIZE: 16 * MIB}, window=16 * MIB)
+    client.is_answering = False
+    number = client.request("GET", "/big")
+    client.wait_body(number, 16 * MIB)
+    client.is_answering = True
+    client.send((f.window_update(0, 16384) + f.window_update(number, 16384)) * 1024)
+    assert len(client.response(number).body) == 20 * MIB
+    assert client.get("/after").status == 200
+
+
 # -- header sections -------------------------------------------------------------------------------
 
 

@@ -123,9 +123,33 @@ static void work_pays(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 100000; i++) {
-        sl_h2_guard_earn(&g, SL_H2_GUARD_EARNED);
+        sl_h2_guard_expect(&g, SL_H2_GUARD_EARNED);
         assert_true(sl_h2_guard_frame(&g, NOW, NGHTTP2_WINDOW_UPDATE));
         assert_true(sl_h2_guard_frame(&g, NOW, NGHTTP2_WINDOW_UPDATE));
+    }
+}
+
+/* So does one whose reader acknowledges a whole window when all of it is there. */
+static void answers_wait_for_a_slow_reader(void **state)
+{
+    struct sl_h2_guard g = { 0 };
+
+    (void)state;
+    for (unsigned i = 0; i < 10000; i++)
+        sl_h2_guard_expect(&g, SL_H2_GUARD_EARNED);
+    assert_int_equal(run(&g, NOW, NGHTTP2_WINDOW_UPDATE), 20000 + SL_H2_GUARD_BURST);
+}
+
+static void answers_buy_nothing_else(void **state)
+{
+    static const uint8_t types[] = { NGHTTP2_RST_STREAM, NGHTTP2_SETTINGS, NGHTTP2_PRIORITY };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(types); i++) {
+        struct sl_h2_guard g = { 0 };
+
+        sl_h2_guard_expect(&g, 10000);
+        assert_in_range(run(&g, NOW, types[i]), 1, SL_H2_GUARD_BURST);
     }
 }
 
@@ -140,6 +164,16 @@ static void savings_are_bounded(void **state)
     assert_int_equal(run(&g, NOW, NGHTTP2_PING), SL_H2_GUARD_BURST);
 }
 
+static void answers_are_bounded(void **state)
+{
+    struct sl_h2_guard g = { 0 };
+
+    (void)state;
+    for (unsigned i = 0; i < 100000; i++)
+        sl_h2_guard_expect(&g, SL_H2_GUARD_EARNED);
+    assert_int_equal(run(&g, NOW, NGHTTP2_PING), SL_H2_GUARD_ANSWERS + SL_H2_GUARD_BURST);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,7 +184,10 @@ int main(void)
         cmocka_unit_test(time_gives_back),
         cmocka_unit_test(time_gives_back_in_small_steps),
         cmocka_unit_test(work_pays),
+        cmocka_unit_test(answers_wait_for_a_slow_reader),
+        cmocka_unit_test(answers_buy_nothing_else),
         cmocka_unit_test(savings_are_bounded),
+        cmocka_unit_test(answers_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
