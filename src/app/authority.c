@@ -7,6 +7,7 @@
 #include "app/config.h"
 #include "base/mem.h"
 #include "tls/ca.h"
+#include "tls/signer.h"
 
 static const char *in_dir(struct sl_arena *a, const char *dir, const char *name)
 {
@@ -57,14 +58,13 @@ enum sl_err sl_authority_find(struct sl_config *config, const char *state_dir,
 enum sl_err sl_authority_ensure(const struct sl_authority *authority, bool *ret_is_new,
                                 struct sl_fault *fault)
 {
-    struct sl_ca_new_conf conf = { .key = SL_CA_ECDSA_P256 };
     enum sl_err err;
 
     *ret_is_new = false;
     if (!authority->is_ours ||
         (access(authority->certificate, F_OK) == 0 && access(authority->key, F_OK) == 0))
         return SL_OK;
-    err = sl_ca_create(authority->certificate, authority->key, &conf, fault);
+    err = sl_signer_make_ca(authority->signer, authority->certificate, authority->key, fault);
     *ret_is_new = err == SL_OK;
     /* Another process was first, or half of it is there, of which loading says what to do. */
     if (err == SL_OK || fault->os_errno != EEXIST)
@@ -76,5 +76,9 @@ enum sl_err sl_authority_ensure(const struct sl_authority *authority, bool *ret_
 enum sl_err sl_authority_load(const struct sl_authority *authority, struct sl_ca **ret_ca,
                               struct sl_fault *fault)
 {
-    return sl_ca_load(authority->certificate, authority->key, ret_ca, fault);
+    const struct sl_ca_source source = { .certificate = authority->certificate,
+                                         .key = authority->key,
+                                         .signer = authority->signer };
+
+    return sl_ca_load(&source, ret_ca, fault);
 }

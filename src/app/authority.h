@@ -11,10 +11,12 @@
 
 struct sl_ca;
 struct sl_config;
+struct sl_signer;
 
 struct sl_authority {
     const char *certificate, *key; /**< live as the configuration */
     bool is_ours;                  /**< in the state directory: made when missing */
+    struct sl_signer *signer;      /**< set by whoever has one: it makes, and holds, the key */
 };
 
 /** SL_CONFIG when neither the configuration names files nor a state directory can be found.
@@ -26,7 +28,8 @@ enum sl_err sl_authority_find(struct sl_config *config, const char *state_dir,
                               struct sl_authority *ret_authority,
                               struct sl_fault *fault) SL_MUST_USE;
 
-/** Makes it if it is ours and neither file is there; once, when several processes start at once. */
+/** Has the signer make it if it is ours and neither file is there; once, when several processes
+ * start at once. */
 enum sl_err sl_authority_ensure(const struct sl_authority *authority, bool *ret_is_new,
                                 struct sl_fault *fault) SL_MUST_USE;
 

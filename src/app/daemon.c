@@ -27,9 +27,12 @@
 #include "proxy/conn.h"
 #include "proxy/snapshot.h"
 #include "tls/leaf.h"
+#include "tls/signer.h"
 #include "tls/ticket_keys.h"
 
 #define TICKET_ROTATE_S 43200u
+/* A core's worth of certificates. */
+#define SIGNATURES_PER_S 10000u
 /* With fewer no loop can be made; libuv then aborts instead of saying so. */
 #define MIN_FILES 32u
 
@@ -377,6 +380,7 @@ static void fini(struct sl_daemon *d)
     sl_ticket_keys_free(&d->shared.tickets);
     sl_leaf_keys_free(&d->shared.leaf_keys);
     sl_config_free(&d->config);
+    sl_signer_unref(&d->signer);
     sl_chunk_drain();
     sl_log_stop();
 }
@@ -394,9 +398,14 @@ int sl_cmd_run(const struct sl_options *options)
 {
     struct sl_daemon d = { .options = options, .status = SL_EXIT_OK };
     struct sl_reload_error error = { "" };
+    struct sl_fault fault = { 0 };
     enum sl_err err;
 
     sl_profile_leave_to_threads();
+    /* Before there are threads: it forks. */
+    err = sl_signer_start(SIGNATURES_PER_S, &d.signer, &fault);
+    if (err != SL_OK)
+        return sl_cmd_failed(err, fault.text);
     sl_log_start();
     err = init(&d);
     if (err == SL_OK)

@@ -18,6 +18,7 @@
 struct sl_admin;
 struct sl_config;
 struct sl_mailbox;
+struct sl_signer;
 struct sl_options;
 struct sl_worker;
 
@@ -43,6 +44,7 @@ struct sl_daemon {
     struct sl_loop *loop;
     struct sl_mailbox *mailbox;
     struct sl_config *config; /**< in force; NULL before the first */
+    struct sl_signer *signer; /**< has the authority's key */
     struct sl_shared shared;
     struct sl_listeners listeners;
     struct sl_admin_socket admin;

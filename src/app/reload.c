@@ -40,6 +40,7 @@ static enum sl_err prepare_authority(struct change *c)
     struct sl_daemon *d = c->daemon;
     enum sl_err err = sl_authority_find(c->config, d->options->state_dir, &c->authority, &c->fault);
 
+    c->authority.signer = d->signer;
     if (err == SL_OK && is_first(c))
         err = sl_authority_ensure(&c->authority, &d->is_new_ca, &c->fault);
     return err != SL_OK ? err : sl_authority_load(&c->authority, &c->ca, &c->fault);

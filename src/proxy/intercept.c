@@ -172,7 +172,8 @@ static void get_leaf(struct sl_intercept *op)
                                                             .keys = env->conf->leaf_keys,
                                                             .leaf = conf,
                                                             .loop = env->loop,
-                                                            .mailbox = env->mailbox },
+                                                            .mailbox = env->mailbox,
+                                                            .signer = env->signer },
                                 leaf_host(op), on_leaf, op);
 }
 

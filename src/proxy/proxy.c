@@ -19,6 +19,8 @@
 #include "proxy/admission.h"
 #include "proxy/conn.h"
 #include "proxy/snapshot.h"
+#include "tls/ca.h"
+#include "tls/signer_line.h"
 
 #define ACCEPT_ROUND 32 /* connections taken a wake-up, so that workers share a burst */
 #define PAUSE_MS 100u   /* after running out of descriptors */
@@ -50,6 +52,7 @@ struct member {
 struct sl_proxy {
     struct sl_loop *loop;
     struct sl_mailbox *mailbox;
+    struct sl_signer_line *signer; /* from the first configuration whose key it holds */
     struct sl_env *env;
     struct sl_link listeners, members;
     size_t n_members;
@@ -122,7 +125,18 @@ void sl_proxy_free(struct sl_proxy **proxy)
     while (!sl_list_is_empty(&p->members))
         member_free(SL_CONTAINER(p->members.next, struct member, in_proxy));
     sl_env_unref(&p->env);
+    sl_signer_line_close(&p->signer);
     sl_free(p);
+}
+
+/* There is one signer, whatever the configuration. */
+static struct sl_signer_line *line_to_signer(struct sl_proxy *p, const struct sl_snapshot *snapshot)
+{
+    struct sl_ca *ca = sl_snapshot_conf(snapshot)->ca;
+
+    if (p->signer == NULL && ca != NULL && sl_ca_signer(ca) != NULL)
+        p->signer = sl_signer_line_new(p->loop, sl_ca_signer(ca));
+    return p->signer;
 }
 
 enum sl_err sl_proxy_configure(struct sl_proxy *p, struct sl_snapshot *snapshot,
@@ -133,6 +147,7 @@ enum sl_err sl_proxy_configure(struct sl_proxy *p, struct sl_snapshot *snapshot,
 
     if (err != SL_OK)
         return err;
+    env->signer = line_to_signer(p, snapshot);
     SL_LIST_FOREACH (it, &p->members)
         sl_conn_set_env(SL_CONTAINER(it, struct member, in_proxy)->conn, env);
     sl_env_unref(&p->env);

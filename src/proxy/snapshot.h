@@ -25,6 +25,7 @@ struct sl_guard;
 struct sl_leaf_cache;
 struct sl_loop;
 struct sl_mailbox;
+struct sl_signer_line;
 struct sl_policy;
 struct sl_resolver;
 struct sl_ticket_keys;
@@ -88,6 +89,7 @@ struct sl_env {
     struct sl_tls_server_context *tls_server;
     struct sl_pool *pool;
     struct sl_gate *gate;
+    struct sl_signer_line *signer; /**< the worker's; NULL when the CA's key is held here */
 };
 
 /** SL_CONFIG when a file of certificates cannot be loaded. */

@@ -1,37 +1,41 @@
 /* ca.c -- an immutable snapshot: certificates, key, digest.
  *
  * Invariants: certs[0] is the authority, each further one issued the one before; sent[] points into
- * certs[] and holds no self-signed one; key belongs to certs[0].  Everything is checked in load, so
- * that signing has nothing left to refuse.
+ * certs[] and holds no self-signed one; the key, held here or by a signer, belongs to certs[0].
+ * Everything is checked in load, so that signing has nothing left to refuse.
  */
 #include "tls/ca.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/bio.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "tls/crypto_fault.h"
+#include "tls/pem_file.h"
+#include "tls/signer.h"
+#include "tls/signer_line.h"
+#include "tls/signing_key.h"
 
 #define CERTS_MAX ((size_t)10)
-#define FILE_MAX ((off_t)1048576)
 #define TRUSTED_KEY_USAGE "2.16.840.1.113894.746875.1.1" /* Oracle's */
+
+/* As X.509 names a signature's. */
+struct algorithm {
+    ASN1_OBJECT *id; /* static */
+    int parameters;
+};
 
 struct sl_ca {
     atomic_uint refs;
-    EVP_PKEY *key;
-    const EVP_MD *digest;
-    EVP_MD_CTX *signer; /* ready to sign; copied for each signature, so that nothing is fetched */
+    struct sl_signing_key *key;   /* held here, or */
+    struct sl_signer_key *remote; /* by another process */
+    struct algorithm algorithm;
     X509 *certs[CERTS_MAX];
     size_t n_certs;
     X509 *sent[CERTS_MAX]; /* borrowed from certs */
@@ -43,101 +47,17 @@ struct sl_ca {
 struct source {
     const char *cert_path;
     const char *key_path;
+    struct sl_signer *signer;
     struct sl_fault *fault;
 };
-
-/* -- files --------------------------------------------------------------------------------------
- */
-
-static enum sl_err file_fault(struct sl_fault *fault, const char *path)
-{
-    int os_errno = errno;
-
-    if (os_errno == ENOENT)
-        (void)sl_fault_set(fault, SL_CONFIG, "%s: no such file; make a CA with `sluice ca init`",
-                           path);
-    else
-        (void)sl_fault_set(fault, SL_CONFIG, "%s: %s", path, strerror(os_errno));
-    fault->os_errno = os_errno;
-    return SL_CONFIG;
-}
-
-/* The mode is that of the descriptor read, never of a name that may change meanwhile. */
-static enum sl_err check_file(int fd, const char *path, mode_t forbidden, struct sl_fault *fault)
-{
-    struct stat st;
-
-    if (fstat(fd, &st) != 0)
-        return file_fault(fault, path);
-    if (!S_ISREG(st.st_mode))
-        return sl_fault_set(fault, SL_CONFIG, "%s: not a regular file", path);
-    if (st.st_size > FILE_MAX)
-        return sl_fault_set(fault, SL_CONFIG, "%s: larger than 1 MiB, no PEM file", path);
-    if ((st.st_mode & forbidden) != 0)
-        return sl_fault_set(fault, SL_CONFIG,
-                            "%s: group or others may read this key (mode %04o); run chmod 600 %s",
-                            path, (unsigned)(st.st_mode & 07777), path);
-    return SL_OK;
-}
-
-static enum sl_err read_all(int fd, const char *path, struct sl_buf *out, struct sl_fault *fault)
-{
-    /* Room for all at once: a buffer that grows would leave copies of a key behind. */
-    char *room = sl_buf_reserve(out, (size_t)FILE_MAX);
-
-    while (out->len < (size_t)FILE_MAX) {
-        ssize_t n = read(fd, room + out->len, (size_t)FILE_MAX - out->len);
-
-        if (n == 0)
-            return SL_OK;
-        if (n < 0 && errno != EINTR)
-            return file_fault(fault, path);
-        if (n > 0)
-            sl_buf_commit(out, (size_t)n);
-    }
-    return sl_fault_set(fault, SL_CONFIG, "%s: larger than 1 MiB, no PEM file", path);
-}
-
-static enum sl_err read_file(const char *path, mode_t forbidden, struct sl_buf *out,
-                             struct sl_fault *fault)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    enum sl_err err;
-
-    if (fd < 0)
-        return file_fault(fault, path);
-    err = check_file(fd, path, forbidden, fault);
-    if (err == SL_OK)
-        err = read_all(fd, path, out, fault);
-    (void)close(fd);
-    return err;
-}
-
-static void wipe(struct sl_buf *b)
-{
-    if (b->p != NULL)
-        OPENSSL_cleanse(b->p, b->cap);
-    sl_buf_fini(b);
-}
 
 /* -- reading ------------------------------------------------------------------------------------
  */
 
-/* Without it OpenSSL would ask the terminal. */
-static int refuse_passphrase(char *buf, int size, int writing, void *was_asked)
-{
-    (void)buf;
-    (void)size;
-    (void)writing;
-    if (was_asked != NULL)
-        *(bool *)was_asked = true;
-    return -1;
-}
-
 /* Adds the next certificate; SL_EOF after the last. */
 static enum sl_err next_cert(struct sl_ca *ca, BIO *bio, const struct source *src)
 {
-    X509 *cert = PEM_read_bio_X509(bio, NULL, refuse_passphrase, NULL);
+    X509 *cert = PEM_read_bio_X509(bio, NULL, sl_pem_refuse_passphrase, NULL);
 
     if (cert == NULL && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
         ERR_clear_error();
@@ -157,7 +77,7 @@ static enum sl_err next_cert(struct sl_ca *ca, BIO *bio, const struct source *sr
 static enum sl_err read_certs(struct sl_ca *ca, const struct source *src)
 {
     struct sl_buf pem = { 0 };
-    enum sl_err err = read_file(src->cert_path, 0, &pem, src->fault);
+    enum sl_err err = sl_pem_read(src->cert_path, 0, &pem, src->fault);
 
     if (err == SL_OK) {
         BIO *bio = BIO_new_mem_buf(sl_buf_str(&pem).p, (int)pem.len);
@@ -174,35 +94,6 @@ static enum sl_err read_certs(struct sl_ca *ca, const struct source *src)
         return sl_fault_set(src->fault, SL_CONFIG, "%s: holds no certificate in PEM form",
                             src->cert_path);
     return SL_OK;
-}
-
-static enum sl_err parse_key(struct sl_ca *ca, struct sl_str pem, const struct source *src)
-{
-    BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
-    bool was_asked = false;
-
-    ca->key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, &was_asked);
-    BIO_free(bio);
-    ERR_clear_error();
-    if (ca->key != NULL)
-        return SL_OK;
-    if (was_asked)
-        return sl_fault_set(src->fault, SL_CONFIG,
-                            "%s: the key is encrypted; decrypt it with `openssl pkey`",
-                            src->key_path);
-    return sl_fault_set(src->fault, SL_CONFIG, "%s: holds no private key in PEM form",
-                        src->key_path);
-}
-
-static enum sl_err read_key(struct sl_ca *ca, const struct source *src)
-{
-    struct sl_buf pem = { 0 };
-    enum sl_err err = read_file(src->key_path, S_IRWXG | S_IRWXO, &pem, src->fault);
-
-    if (err == SL_OK)
-        err = parse_key(ca, sl_buf_str(&pem), src);
-    wipe(&pem);
-    return err;
 }
 
 /* -- checking -----------------------------------------------------------------------------------
@@ -272,36 +163,38 @@ static enum sl_err check_certs(struct sl_ca *ca, const struct source *src)
     return err;
 }
 
-static const EVP_MD *digest_for_curve(EVP_PKEY *key)
+static EVP_PKEY *public_key(const struct sl_ca *ca)
 {
-    char group[32] = "";
+    return ca->remote != NULL ? sl_signer_key_public(ca->remote) : sl_signing_key_pkey(ca->key);
+}
 
-    if (EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) != 1)
-        return NULL;
-    if (strcmp(group, "prime256v1") == 0)
-        return EVP_sha256();
-    if (strcmp(group, "secp384r1") == 0)
-        return EVP_sha384();
-    return strcmp(group, "secp521r1") == 0 ? EVP_sha512() : NULL;
+static enum sl_err open_key(struct sl_ca *ca, const struct source *src)
+{
+    return src->signer != NULL ? sl_signer_open(src->signer, src->key_path, &ca->remote, src->fault)
+                               : sl_signing_key_read(src->key_path, &ca->key, src->fault);
 }
 
 static enum sl_err check_key(struct sl_ca *ca, const struct source *src)
 {
-    int type = EVP_PKEY_get_base_id(ca->key);
+    EVP_PKEY *certified = X509_get0_pubkey(ca->certs[0]);
 
-    if (type == EVP_PKEY_RSA && EVP_PKEY_get_bits(ca->key) >= 2048)
-        ca->digest = EVP_sha256();
-    else if (type == EVP_PKEY_EC)
-        ca->digest = digest_for_curve(ca->key);
-    if (ca->digest == NULL)
-        return sl_fault_set(src->fault, SL_CONFIG,
-                            "%s: the key must be RSA of 2048 bits or more, or EC P-256/384/521",
-                            src->key_path);
-    if (X509_check_private_key(ca->certs[0], ca->key) != 1) {
-        ERR_clear_error();
-        return sl_fault_set(src->fault, SL_CONFIG, "%s: is not the key of %s", src->key_path,
-                            src->cert_path);
-    }
+    if (certified != NULL && EVP_PKEY_eq(certified, public_key(ca)) == 1)
+        return SL_OK;
+    ERR_clear_error();
+    return sl_fault_set(src->fault, SL_CONFIG, "%s: is not the key of %s", src->key_path,
+                        src->cert_path);
+}
+
+static enum sl_err find_algorithm(struct sl_ca *ca, const struct source *src)
+{
+    EVP_PKEY *key = public_key(ca);
+    int type = EVP_PKEY_get_base_id(key), nid;
+
+    if (OBJ_find_sigid_by_algs(&nid, EVP_MD_get_type(sl_signing_digest(key)), type) != 1)
+        return sl_crypto_fault_set(src->fault, SL_INTERNAL, src->key_path);
+    ca->algorithm.id = OBJ_nid2obj(nid);
+    /* NULL for RSA and nothing for ECDSA: RFC 4055 section 5, RFC 5758 section 3.2. */
+    ca->algorithm.parameters = type == EVP_PKEY_RSA ? V_ASN1_NULL : V_ASN1_UNDEF;
     return SL_OK;
 }
 
@@ -358,21 +251,16 @@ static enum sl_err check_chain(struct sl_ca *ca, const struct source *src)
     return SL_OK;
 }
 
-static enum sl_err make_signer(struct sl_ca *ca, const struct source *src)
-{
-    ca->signer = EVP_MD_CTX_new();
-    if (ca->signer == NULL || EVP_DigestSignInit(ca->signer, NULL, ca->digest, NULL, ca->key) != 1)
-        return sl_crypto_fault_set(src->fault, SL_CONFIG, src->key_path);
-    return SL_OK;
-}
-
-enum sl_err sl_ca_load(const char *cert_path, const char *key_path, struct sl_ca **ret_ca,
+enum sl_err sl_ca_load(const struct sl_ca_source *source, struct sl_ca **ret_ca,
                        struct sl_fault *fault)
 {
     static enum sl_err (*const steps[])(struct sl_ca *, const struct source *) = {
-        read_certs, read_key, check_certs, check_key, check_chain, make_signer,
+        read_certs, open_key, check_certs, check_key, check_chain, find_algorithm,
     };
-    const struct source src = { .cert_path = cert_path, .key_path = key_path, .fault = fault };
+    const struct source src = { .cert_path = source->certificate,
+                                .key_path = source->key,
+                                .signer = source->signer,
+                                .fault = fault };
     struct sl_ca *ca = sl_zalloc(sizeof(*ca));
 
     atomic_init(&ca->refs, 1);
@@ -406,8 +294,8 @@ void sl_ca_unref(struct sl_ca **ca)
         return;
     for (size_t i = 0; i < c->n_certs; i++)
         X509_free(c->certs[i]);
-    EVP_MD_CTX_free(c->signer);
-    EVP_PKEY_free(c->key);
+    sl_signing_key_free(&c->key);
+    sl_signer_close(&c->remote);
     sl_free(c);
 }
 
@@ -432,17 +320,105 @@ int64_t sl_ca_not_after(const struct sl_ca *ca)
     return ca->not_after;
 }
 
+/* OpenSSL has no call for what another process signed, and its getters give const: the certificate
+ * is the caller's own, and not shared yet. */
+static bool set_algorithm(const struct algorithm *a, X509 *leaf)
+{
+    const X509_ALGOR *outer = NULL;
+
+    X509_get0_signature(NULL, &outer, leaf);
+    return X509_ALGOR_set0((X509_ALGOR *)X509_get0_tbs_sigalg(leaf), a->id, a->parameters, NULL) ==
+               1 &&
+           X509_ALGOR_set0((X509_ALGOR *)outer, a->id, a->parameters, NULL) == 1;
+}
+
+static bool set_signature(const struct sl_signature *signature, X509 *leaf)
+{
+    const ASN1_BIT_STRING *bits = NULL;
+    ASN1_BIT_STRING *own;
+
+    X509_get0_signature(&bits, NULL, leaf);
+    own = (ASN1_BIT_STRING *)bits;
+    if (ASN1_STRING_set(own, signature->bytes, (int)signature->n) != 1)
+        return false;
+    /* No unused bits: without the flag trailing zeros would count as such. */
+    own->flags &= ~(ASN1_STRING_FLAG_BITS_LEFT | 0x07);
+    own->flags |= ASN1_STRING_FLAG_BITS_LEFT;
+    return true;
+}
+
+struct sl_signer *sl_ca_signer(const struct sl_ca *ca)
+{
+    return ca->remote != NULL ? sl_signer_of(ca->remote) : NULL;
+}
+
+/* What is to be signed; the caller's, by OPENSSL_free. */
+static enum sl_err encode(const struct sl_ca *ca, X509 *leaf, struct sl_str *ret_text,
+                          struct sl_fault *fault)
+{
+    unsigned char *text = NULL;
+    int n = set_algorithm(&ca->algorithm, leaf) ? i2d_re_X509_tbs(leaf, &text) : 0;
+
+    if (n <= 0)
+        return sl_crypto_fault_set(fault, SL_INTERNAL, "encoding a leaf");
+    *ret_text = (struct sl_str){ (const char *)text, (size_t)n };
+    return SL_OK;
+}
+
+static enum sl_err seal(X509 *leaf, const struct sl_signature *signature, struct sl_fault *fault)
+{
+    return set_signature(signature, leaf)
+               ? SL_OK
+               : sl_crypto_fault_set(fault, SL_INTERNAL, "signing a leaf");
+}
+
 enum sl_err sl_ca_sign(struct sl_ca *ca, X509 *leaf, struct sl_fault *fault)
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool ok = ctx != NULL && EVP_MD_CTX_copy_ex(ctx, ca->signer) == 1;
+    struct sl_signature signature;
+    struct sl_str text = { 0 };
+    enum sl_err err = encode(ca, leaf, &text, fault);
 
-    /* The copy signs once: without the flag OpenSSL would copy it again. */
-    if (ok)
-        EVP_MD_CTX_set_flags(ctx, EVP_MD_CTX_FLAG_FINALISE);
-    ok = ok && X509_sign_ctx(leaf, ctx) > 0;
-    EVP_MD_CTX_free(ctx);
-    return ok ? SL_OK : sl_crypto_fault_set(fault, SL_INTERNAL, "signing a leaf");
+    if (err != SL_OK)
+        return err;
+    err = sl_signing_key_sign(ca->key, text, &signature, fault);
+    OPENSSL_free((void *)(uintptr_t)text.p);
+    return err == SL_OK ? seal(leaf, &signature, fault) : err;
+}
+
+struct signing {
+    X509 *leaf;
+    sl_ca_signed_fn *done;
+    void *arg;
+};
+
+static void on_signature(void *arg, const struct sl_signature *signature,
+                         const struct sl_fault *why)
+{
+    struct signing *s = arg;
+    struct sl_fault fault = { 0 };
+    enum sl_err err = SL_OK;
+
+    if (signature != NULL)
+        err = seal(s->leaf, signature, &fault);
+    s->done(s->arg, signature == NULL ? why : err != SL_OK ? &fault : NULL);
+    sl_free(s);
+}
+
+void sl_ca_sign_start(struct sl_ca *ca, struct sl_signer_line *line, X509 *leaf,
+                      sl_ca_signed_fn *done, void *arg)
+{
+    struct sl_fault fault = { 0 };
+    struct sl_str text = { 0 };
+    struct signing *s;
+
+    if (encode(ca, leaf, &text, &fault) != SL_OK) {
+        done(arg, &fault);
+        return;
+    }
+    s = sl_zalloc(sizeof(*s));
+    *s = (struct signing){ .leaf = leaf, .done = done, .arg = arg };
+    sl_signer_line_sign(line, ca->remote, text, on_signature, s);
+    OPENSSL_free((void *)(uintptr_t)text.p);
 }
 
 /* -- export -------------------------------------------------------------------------------------
@@ -573,10 +549,11 @@ static void describe_fingerprint(const struct sl_ca *ca, struct sl_buf *out)
 
 void sl_ca_describe(const struct sl_ca *ca, struct sl_buf *out)
 {
-    const char *family = EVP_PKEY_get_base_id(ca->key) == EVP_PKEY_RSA ? "rsa-" : "ecdsa-p";
+    EVP_PKEY *key = public_key(ca);
+    const char *family = EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA ? "rsa-" : "ecdsa-p";
 
     describe_subject(ca, out);
-    sl_buf_addf(out, "key: %s%d\n", family, EVP_PKEY_get_bits(ca->key));
+    sl_buf_addf(out, "key: %s%d\n", family, EVP_PKEY_get_bits(key));
     describe_time("not before", ca->not_before, out);
     describe_time("not after", ca->not_after, out);
     describe_fingerprint(ca, out);

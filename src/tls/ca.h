@@ -1,8 +1,8 @@
 /* ca.h -- the authority: its certificate, chain and key; made, loaded, checked, exported.
  *
- * The key has one owner, this module, and leaves it only as signatures (sl_ca_sign), so that a
- * signer in a process of its own can take its place.  A loaded CA is immutable and
- * reference-counted. Thread: any, once loaded.
+ * The key leaves its owner, a signer's process where there is one (signer.h), only as signatures
+ * (sl_ca_sign, sl_ca_sign_start).  A loaded CA is immutable and reference-counted.  Thread: any,
+ * once loaded.
  */
 #ifndef SL_TLS_CA_H
 #define SL_TLS_CA_H
@@ -14,6 +14,8 @@
 #include "base/err.h"
 
 struct sl_ca;
+struct sl_signer;
+struct sl_signer_line;
 typedef struct x509_st X509;
 
 enum sl_ca_key { SL_CA_ECDSA_P256, SL_CA_ECDSA_P384, SL_CA_RSA_3072, SL_CA_RSA_4096 };
@@ -36,13 +38,18 @@ struct sl_ca_new_conf {
 enum sl_err sl_ca_create(const char *cert_path, const char *key_path,
                          const struct sl_ca_new_conf *conf, struct sl_fault *fault) SL_MUST_USE;
 
-/** Loads and checks.  @a cert_path holds the CA's certificate first, then its chain towards the
- * root, if any. Each of these is SL_CONFIG with one line that says what, where, what to do: file
- * missing, key readable by group or others, key encrypted, not PEM, a certificate expired or not
- * yet valid or not a CA (basicConstraints with its pathlen, keyUsage), one that did not issue the
- * one before it, key of another certificate, key type other than RSA >= 2048 or EC
+struct sl_ca_source {
+    const char *certificate, *key; /**< paths */
+    struct sl_signer *signer;      /**< holds the key; NULL: this process does */
+};
+
+/** Loads and checks.  The certificate's file holds the CA's certificate first, then its chain
+ * towards the root, if any. Each of these is SL_CONFIG with one line that says what, where, what to
+ * do: file missing, key readable by group or others, key encrypted, not PEM, a certificate expired
+ * or not yet valid or not a CA (basicConstraints with its pathlen, keyUsage), one that did not
+ * issue the one before it, key of another certificate, key type other than RSA >= 2048 or EC
  * P-256/P-384/P-521. */
-enum sl_err sl_ca_load(const char *cert_path, const char *key_path, struct sl_ca **ret_ca,
+enum sl_err sl_ca_load(const struct sl_ca_source *source, struct sl_ca **ret_ca,
                        struct sl_fault *fault) SL_MUST_USE;
 
 struct sl_ca *sl_ca_ref(struct sl_ca *ca);
@@ -54,8 +61,17 @@ size_t sl_ca_chain_len(const struct sl_ca *ca); /**< intermediates to send: the 
 X509 *sl_ca_chain_at(const struct sl_ca *ca, size_t i); /**< borrowed */
 int64_t sl_ca_not_after(const struct sl_ca *ca);        /**< seconds since the epoch */
 
-/** Signs a leaf's certificate in place. */
+/** NULL: the key is held here. */
+struct sl_signer *sl_ca_signer(const struct sl_ca *ca); /**< borrowed */
+
+/** Signs a leaf's certificate in place; for a key that is held here. */
 enum sl_err sl_ca_sign(struct sl_ca *ca, X509 *leaf, struct sl_fault *fault) SL_MUST_USE;
+
+/** Exactly once; from inside start when nobody can be asked.  @a fault: NULL when it is signed. */
+typedef void sl_ca_signed_fn(void *arg, const struct sl_fault *fault);
+/** The same over @a line, to the signer of this CA; CA and leaf outlive the answer. */
+void sl_ca_sign_start(struct sl_ca *ca, struct sl_signer_line *line, X509 *leaf,
+                      sl_ca_signed_fn *done, void *arg);
 
 /** PEM is the certificate with its chain.  The others hold one certificate: the root where the
  * chain ends in it, since clients trust nothing less, else the CA's own. */

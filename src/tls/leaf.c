@@ -428,7 +428,7 @@ static bool build(struct sl_leaf *leaf, const struct key *key, const struct subj
            set_validity(leaf->cert, now, leaf->expires);
 }
 
-struct sl_leaf *sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
+struct sl_leaf *sl_leaf_draft(struct sl_ca *ca, struct sl_leaf_keys *keys,
                               const struct sl_leaf_conf *conf, struct sl_str host,
                               struct sl_fault *fault)
 {
@@ -447,9 +447,18 @@ struct sl_leaf *sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
     leaf = leaf_new(ca, &key, end_of_life(ca, now, conf->lifetime_s));
     if (!build(leaf, &key, &subject, now) || !add_fixed(leaf->cert, keys->fixed[conf->kind]))
         err = sl_crypto_fault_set(fault, SL_INTERNAL, "building a leaf");
-    else
-        err = sl_ca_sign(ca, leaf->cert, fault);
     if (err != SL_OK)
+        sl_leaf_unref(&leaf);
+    return leaf;
+}
+
+struct sl_leaf *sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
+                              const struct sl_leaf_conf *conf, struct sl_str host,
+                              struct sl_fault *fault)
+{
+    struct sl_leaf *leaf = sl_leaf_draft(ca, keys, conf, host, fault);
+
+    if (leaf != NULL && sl_ca_sign(ca, leaf->cert, fault) != SL_OK)
         sl_leaf_unref(&leaf);
     return leaf;
 }

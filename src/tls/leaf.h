@@ -43,7 +43,13 @@ struct sl_leaf *sl_leaf_forge(struct sl_ca *ca, struct sl_leaf_keys *keys,
                               const struct sl_leaf_conf *conf, struct sl_str host,
                               struct sl_fault *fault) SL_MUST_USE;
 
-/** Whether sl_leaf_forge would make an RSA key first. */
+/** The same but for the signature: for a CA whose key is elsewhere (sl_ca_sign_start).  Nobody else
+ * may have the leaf before it has one. */
+struct sl_leaf *sl_leaf_draft(struct sl_ca *ca, struct sl_leaf_keys *keys,
+                              const struct sl_leaf_conf *conf, struct sl_str host,
+                              struct sl_fault *fault) SL_MUST_USE;
+
+/** Whether either would make an RSA key first. */
 bool sl_leaf_is_slow(const struct sl_leaf_keys *keys, const struct sl_leaf_conf *conf);
 
 struct sl_leaf *sl_leaf_ref(struct sl_leaf *leaf);

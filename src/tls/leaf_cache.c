@@ -19,6 +19,7 @@
 #include "io/flight.h"
 #include "io/loop.h"
 #include "tls/ca.h"
+#include "tls/signer_line.h"
 
 #define N_SHARDS 16u
 /* Below it, one shard: sixteen small ones would forget long before the cache is full. */
@@ -71,6 +72,10 @@ struct forge {
     struct key key;
     struct sl_str host;
     struct sl_flight *flight;
+    struct sl_signer_line *signer;
+    uint64_t start_us;
+    struct sl_leaf *leaf;
+    struct sl_fault fault;
 };
 
 struct sl_leaf_get {
@@ -232,7 +237,7 @@ static void set_metrics(struct sl_leaf_cache *cache)
         NULL);
     cache->forge_time =
         sl_metric_child(sl_metric_family(SL_METRIC_HISTOGRAM, "sluice_forge_duration_seconds",
-                                         "Time to forge a certificate.", ""),
+                                         "Time from a miss to a signed certificate.", ""),
                         NULL);
 }
 
@@ -313,16 +318,16 @@ static struct forge *forge_new(const struct sl_leaf_get_conf *conf, const struct
     f->key = *key;
     f->host = sl_str_make(copy, host.n);
     f->flight = flight;
+    f->signer = conf->signer != NULL ? sl_signer_line_ref(conf->signer) : NULL;
     return f;
 }
 
-static void forge_free(void *arg)
+static void forge_free(struct forge *f)
 {
-    struct forge *f = arg;
-
     sl_leaf_keys_free(&f->keys);
     sl_ca_unref(&f->ca);
     sl_leaf_cache_free(&f->cache);
+    sl_signer_line_unref(&f->signer);
     sl_free(f);
 }
 
@@ -339,36 +344,64 @@ static void keep_leaf(const struct forge *f, struct sl_leaf *leaf)
     free_entries(&gone);
 }
 
-static void forge(void *arg)
+static void land(struct forge *f)
+{
+    if (f->leaf != NULL)
+        sl_metric_observe_us(f->cache->forge_time, sl_mono_us() - f->start_us);
+    if (f->leaf != NULL && f->key.len != 0)
+        keep_leaf(f, f->leaf);
+    sl_flight_land(&f->flight, outcome_new(f->leaf, &f->fault));
+    forge_free(f);
+}
+
+static void on_signed(void *arg, const struct sl_fault *fault)
 {
     struct forge *f = arg;
-    uint64_t start_us = sl_mono_us();
-    struct sl_fault fault = { 0 };
-    struct sl_leaf *leaf = sl_leaf_forge(f->ca, f->keys, &f->conf, f->host, &fault);
 
-    if (leaf != NULL)
-        sl_metric_observe_us(f->cache->forge_time, sl_mono_us() - start_us);
-    if (leaf != NULL && f->key.len != 0)
-        keep_leaf(f, leaf);
-    sl_flight_land(&f->flight, outcome_new(leaf, &fault));
+    if (fault != NULL) {
+        f->fault = *fault;
+        sl_leaf_unref(&f->leaf);
+    }
+    land(f);
+}
+
+static void draft(void *arg)
+{
+    struct forge *f = arg;
+
+    f->leaf = sl_leaf_draft(f->ca, f->keys, &f->conf, f->host, &f->fault);
 }
 
 /* The pool's threads end after the library has cleaned up, so what it keeps for each (a random
  * generator) is given back here; beside an RSA key its making anew costs nothing. */
-static void forge_in_pool(void *arg)
+static void draft_in_pool(void *arg)
 {
-    forge(arg);
+    draft(arg);
     OPENSSL_thread_stop();
+}
+
+static void on_drafted(void *arg)
+{
+    struct forge *f = arg;
+
+    if (f->leaf == NULL)
+        land(f);
+    else if (f->signer != NULL)
+        sl_ca_sign_start(f->ca, f->signer, sl_leaf_cert(f->leaf), on_signed, f);
+    else
+        on_signed(f,
+                  sl_ca_sign(f->ca, sl_leaf_cert(f->leaf), &f->fault) == SL_OK ? NULL : &f->fault);
 }
 
 static void launch(struct forge *f, struct sl_loop *loop)
 {
+    f->start_us = sl_mono_us();
     if (sl_leaf_is_slow(f->keys, &f->conf)) {
-        (void)sl_work_start(loop, forge_in_pool, forge_free, f);
+        (void)sl_work_start(loop, draft_in_pool, on_drafted, f);
         return;
     }
-    forge(f);
-    forge_free(f);
+    draft(f);
+    on_drafted(f);
 }
 
 /* -- gets ---------------------------------------------------------------------------------------

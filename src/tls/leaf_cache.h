@@ -14,6 +14,7 @@ struct sl_leaf_cache;
 struct sl_leaf_get;
 struct sl_loop;
 struct sl_mailbox;
+struct sl_signer_line;
 
 /** @a max_entries 0: nothing is kept and every get forges. */
 struct sl_leaf_cache *sl_leaf_cache_new(uint32_t max_entries);
@@ -37,7 +38,8 @@ struct sl_leaf_get_conf {
     struct sl_leaf_keys *keys;
     struct sl_leaf_conf leaf;
     struct sl_loop *loop;
-    struct sl_mailbox *mailbox; /**< of this loop: how another worker's forge reports here */
+    struct sl_mailbox *mailbox;    /**< of this loop: how another worker's forge reports here */
+    struct sl_signer_line *signer; /**< of this loop; NULL when the CA's key is held here */
 };
 
 /** After a miss: forges (off the loop when that is slow) or waits for whoever does. */

@@ -17,7 +17,8 @@ static void load(const char *path)
 {
     struct sl_ca *ca = NULL;
     struct sl_fault fault = { 0 };
-    enum sl_err err = sl_ca_load(path, path, &ca, &fault);
+    enum sl_err err =
+        sl_ca_load(&(struct sl_ca_source){ .certificate = path, .key = path }, &ca, &fault);
 
     sl_assert((err == SL_OK) == (ca != NULL));
     if (err == SL_OK) {

@@ -22,7 +22,9 @@ void sim_tls_init(struct sim_tls *tls)
     (void)snprintf(tls->key_path, sizeof(tls->key_path), "%s/ca.key", tls->dir);
     sl_assert(sl_ca_create(tls->cert_path, tls->key_path, &(struct sl_ca_new_conf){ .days = 2 },
                            &fault) == SL_OK);
-    sl_assert(sl_ca_load(tls->cert_path, tls->key_path, &tls->ca, &fault) == SL_OK);
+    sl_assert(
+        sl_ca_load(&(struct sl_ca_source){ .certificate = tls->cert_path, .key = tls->key_path },
+                   &tls->ca, &fault) == SL_OK);
     sl_assert(sl_tls_client_context_new(&(struct sl_tls_client_conf){ .ca_file = tls->cert_path },
                                         &tls->client, &fault) == SL_OK);
     tls->server = sl_tls_server_context_new(&(struct sl_tls_server_conf){ .tickets = NULL });

@@ -291,7 +291,8 @@ static void ca_is_offered(void **state)
     (void)snprintf(cert, sizeof(cert), "%s/ca.pem", dir);
     (void)snprintf(key, sizeof(key), "%s/ca.key", dir);
     assert_int_equal(sl_ca_create(cert, key, &conf, &fault), SL_OK);
-    assert_int_equal(sl_ca_load(cert, key, &ca, &fault), SL_OK);
+    assert_int_equal(
+        sl_ca_load(&(struct sl_ca_source){ .certificate = cert, .key = key }, &ca, &fault), SL_OK);
     sl_admin_set_ca(f->admin, ca);
     sl_admin_set_ca(f->admin, ca);
     sl_ca_unref(&ca);

@@ -80,7 +80,9 @@ static struct sl_ca *load(void)
     struct sl_fault fault = { 0 };
     struct sl_ca *ca = NULL;
 
-    assert_int_equal(sl_ca_load(cert_path, key_path, &ca, &fault), SL_OK);
+    assert_int_equal(sl_ca_load(&(struct sl_ca_source){ .certificate = cert_path, .key = key_path },
+                                &ca, &fault),
+                     SL_OK);
     return ca;
 }
 
@@ -90,7 +92,9 @@ static void assert_refused(const char *path, const char *hint)
     struct sl_fault fault = { 0 };
     struct sl_ca *ca = NULL;
 
-    assert_int_equal(sl_ca_load(cert_path, key_path, &ca, &fault), SL_CONFIG);
+    assert_int_equal(sl_ca_load(&(struct sl_ca_source){ .certificate = cert_path, .key = key_path },
+                                &ca, &fault),
+                     SL_CONFIG);
     assert_null(ca);
     assert_non_null(strstr(fault.text, path));
     assert_non_null(strstr(fault.text, hint));

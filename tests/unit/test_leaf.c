@@ -36,7 +36,9 @@ static struct sl_ca *make_ca(enum sl_ca_key key, uint32_t days)
     (void)snprintf(cert_path, sizeof(cert_path), "%s/ca.pem", dir);
     (void)snprintf(key_path, sizeof(key_path), "%s/ca.key", dir);
     assert_int_equal(sl_ca_create(cert_path, key_path, &conf, &fault), SL_OK);
-    assert_int_equal(sl_ca_load(cert_path, key_path, &made, &fault), SL_OK);
+    assert_int_equal(sl_ca_load(&(struct sl_ca_source){ .certificate = cert_path, .key = key_path },
+                                &made, &fault),
+                     SL_OK);
     assert_int_equal(unlink(cert_path), 0);
     assert_int_equal(unlink(key_path), 0);
     assert_int_equal(rmdir(dir), 0);
