@@ -47,7 +47,7 @@ fuzz: deps build/clang/build.ninja ## run each fuzz target for FUZZ_SECONDS (60)
 	@tools/run-fuzz build/clang $(FUZZ_SECONDS) $(ARGS)
 
 bench: deps build ## CPU a request in the four regimes of forging, as a table; HTTP/2 beside HTTP/1
-	@$(NINJA) -C build/release bench/origin bench/loadgen
+	@$(NINJA) -C build/release bench/origin bench/loadgen bench/forge
 	@$(PYTHON) bench/story $(ARGS); story=$$?; $(PYTHON) bench/streams && exit $$story
 
 soak: deps build ## an hour of mixed load, idle connections, huge bodies (SOAK_SECONDS)

@@ -30,6 +30,7 @@
 #define OUT_SIZE 512
 #define N_EVENTS 256
 #define N_REASONS 8
+#define MAX_PIDS 8
 #define MAX_CONNECTING                                                                             \
     256 /* more would overflow the peer's backlog, and wait for SYN's repetition */
 
@@ -62,7 +63,7 @@ static struct {
     unsigned requests, hosts, concurrency, per_connection, first_host;
     double limit;
     bool through_proxy, resume, hold;
-    int pid;
+    int pids[MAX_PIDS]; /* whose CPU is measured; 0 after the last */
     const char *path, *ca;
 } conf = {
     .requests = 1000, .hosts = 1, .concurrency = 16, .per_connection = 1, .limit = 120, .path = "/"
@@ -90,7 +91,7 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* User and system time of the process so far, in seconds; 0 without one. */
+/* User and system time of a process so far, in seconds. */
 static double cpu_of(int pid)
 {
     unsigned long user = 0, system = 0;
@@ -98,8 +99,6 @@ static double cpu_of(int pid)
     const char *fields;
     FILE *file;
 
-    if (pid == 0)
-        return 0;
     snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     file = fopen(path, "r");
     if (file == NULL || fgets(line, sizeof(line), file) == NULL) {
@@ -112,6 +111,25 @@ static double cpu_of(int pid)
                                  &user, &system) != 2)
         exit(1);
     return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double cpu_of_all(void)
+{
+    double sum = 0;
+
+    for (int i = 0; i < MAX_PIDS && conf.pids[i] != 0; i++)
+        sum += cpu_of(conf.pids[i]);
+    return sum;
+}
+
+static bool add_pid(int pid)
+{
+    for (int i = 0; i < MAX_PIDS; i++)
+        if (conf.pids[i] == 0) {
+            conf.pids[i] = pid;
+            return true;
+        }
+    return false;
 }
 
 /* -- one connection's end and beginning -- */
@@ -669,7 +687,7 @@ static void usage(void)
 {
     fputs("loadgen --proxy IP:PORT | --direct IP:PORT, --origin-port N, --ca FILE, --requests N,\n"
           "  --hosts N, --first-host N, --concurrency N, --per-connection N, --resume, --hold,\n"
-          "  --path /P, --pid PID, --limit SECONDS\n",
+          "  --path /P, --pid PID..., --limit SECONDS\n",
           stderr);
     exit(2);
 }
@@ -690,11 +708,9 @@ static void set_number(int option, const char *text)
         conf.concurrency = n;
     else if (option == 'k' && n > 0)
         conf.per_connection = n;
-    else if (option == 'P')
-        conf.pid = (int)n;
     else if (option == 'l')
         conf.limit = n;
-    else
+    else if (option != 'P' || !add_pid((int)n))
         usage();
 }
 
@@ -774,7 +790,7 @@ int main(int argc, char **argv)
     tally.latencies = calloc(conf.requests + 1, sizeof(double));
     if (slots == NULL || sessions == NULL || tally.latencies == NULL)
         return 1;
-    cpu = cpu_of(conf.pid);
+    cpu = cpu_of_all();
     start = now();
     while ((launched < conf.concurrency || tally.busy > 0) && now() - start < conf.limit) {
         while (launched < conf.concurrency && tally.busy < MAX_CONNECTING)
@@ -784,7 +800,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < conf.concurrency; i++)
         if (slots[i].phase != IDLE && slots[i].phase != HELD)
             tally.failed += slots[i].left;
-    report(now() - start, cpu_of(conf.pid) - cpu);
+    report(now() - start, cpu_of_all() - cpu);
     if (conf.hold)
         hold(slots);
     return tally.failed > 0 ? 1 : 0;

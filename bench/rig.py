@@ -95,6 +95,13 @@ class Rig:
         return Proxy(self, settings)
 
 
+def family(pid):
+    """A process and all that it started."""
+    yield pid
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield from family(int(child))
+
+
 class Proxy:
     """One run of the proxy; each has a state directory, so a CA, of its own."""
 
@@ -115,6 +122,8 @@ class Proxy:
         self.address = self.program.wait_for(r"ready, listening on (127\.0\.0\.1:\d+)")[1]
         self.admin = self.program.wait_for(r"admin on (127\.0\.0\.1:\d+)")[1]
         self.ca = self.state / "ca.pem"
+        # Whose CPU counts: also that of the process which signs, and of the one that watches it.
+        self.pids = list(family(self.pid))
 
     def __enter__(self):
         return self
@@ -125,7 +134,9 @@ class Proxy:
     def load_command(self, **options):
         """loadgen's command line: requests=1000 becomes --requests 1000, resume=True --resume."""
         command = [BUILD / "bench/loadgen", "--proxy", self.address, "--ca", self.ca,
-                   "--origin-port", self.rig.origin_port, "--pid", self.pid]
+                   "--origin-port", self.rig.origin_port]
+        for pid in self.pids:
+            command += ["--pid", pid]
         for name, value in options.items():
             command.append("--" + name.replace("_", "-"))
             if value is not True:
