@@ -36,7 +36,9 @@
     X(CERT_UNKNOWN_CA,  502, false, "tls_certificate_error",              "certificate issuer is unknown") \
     X(CERT_WRONG_HOST,  502, false, "tls_certificate_error",              "certificate is for another host") \
     X(CERT_CONSTRAINED, 502, false, "tls_certificate_error",              "certificate issuer may not vouch for this host") \
-    X(CERT_WEAK,        502, false, "tls_certificate_error",              "certificate is too weak") \
+    X(CERT_INCOMPLETE,  502, false, "tls_certificate_error",              "origin did not send its certificate's issuer") \
+    X(CERT_WEAK_KEY,    502, false, "tls_certificate_error",              "certificate key is too weak") \
+    X(CERT_WEAK_DIGEST, 502, false, "tls_certificate_error",              "certificate is signed over a weak digest") \
     X(CERT_WANTED,      502, false, "tls_certificate_error",              "origin demands a client certificate") \
     X(CERT_INVALID,     502, false, "tls_certificate_error",              "certificate is not valid") \
     X(BAD_REQUEST,      400, false, "http_request_error",                 "malformed request") \

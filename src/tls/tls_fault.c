@@ -31,9 +31,10 @@ static const struct {
     { X509_V_ERR_IP_ADDRESS_MISMATCH, SL_CERT_WRONG_HOST },
     { X509_V_ERR_PERMITTED_VIOLATION, SL_CERT_CONSTRAINED },
     { X509_V_ERR_EXCLUDED_VIOLATION, SL_CERT_CONSTRAINED },
-    { X509_V_ERR_EE_KEY_TOO_SMALL, SL_CERT_WEAK },
-    { X509_V_ERR_CA_KEY_TOO_SMALL, SL_CERT_WEAK },
-    { X509_V_ERR_CA_MD_TOO_WEAK, SL_CERT_WEAK },
+    { SL_X509_V_ERR_INCOMPLETE, SL_CERT_INCOMPLETE },
+    { X509_V_ERR_EE_KEY_TOO_SMALL, SL_CERT_WEAK_KEY },
+    { X509_V_ERR_CA_KEY_TOO_SMALL, SL_CERT_WEAK_KEY },
+    { X509_V_ERR_CA_MD_TOO_WEAK, SL_CERT_WEAK_DIGEST },
 };
 
 static enum sl_err verify_fault(struct sl_fault *f, long verify)
@@ -44,7 +45,9 @@ static enum sl_err verify_fault(struct sl_fault *f, long verify)
         if (verify_errs[i].verify == verify)
             err = verify_errs[i].err;
     }
-    return sl_fault_set(f, err, "%s", X509_verify_cert_error_string(verify));
+    return sl_fault_set(f, err, "%s",
+                        verify == SL_X509_V_ERR_INCOMPLETE ? "issuer neither sent nor known"
+                                                           : X509_verify_cert_error_string(verify));
 }
 
 /* TLS 1.3 has an alert of its own for it; before, servers that asked for a certificate and got none

@@ -236,12 +236,34 @@ static void verify_addr(SSL *ssl, const struct sl_addr *addr)
         sl_assert(X509_VERIFY_PARAM_set1_ip(param, (const void *)&addr->v6.sin6_addr, 16) == 1);
 }
 
+static bool names_its_issuer_s_place(X509 *cert)
+{
+    AUTHORITY_INFO_ACCESS *places = X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
+    bool is_named = false;
+
+    for (int i = 0; i < sk_ACCESS_DESCRIPTION_num(places); i++)
+        is_named |=
+            OBJ_obj2nid(sk_ACCESS_DESCRIPTION_value(places, i)->method) == NID_ad_ca_issuers;
+    AUTHORITY_INFO_ACCESS_free(places);
+    return is_named;
+}
+
+/* Changes no outcome, only what it is called. */
+static int on_verified(int ok, X509_STORE_CTX *ctx)
+{
+    if (ok == 0 && X509_STORE_CTX_get_error(ctx) == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY &&
+        X509_STORE_CTX_get_error_depth(ctx) == 0 &&
+        names_its_issuer_s_place(X509_STORE_CTX_get_current_cert(ctx)))
+        X509_STORE_CTX_set_error(ctx, SL_X509_V_ERR_INCOMPLETE);
+    return ok;
+}
+
 static void set_host(SSL *ssl, const struct sl_tls_connect_conf *conf)
 {
     struct sl_addr addr;
     char *name;
 
-    SSL_set_verify(ssl, conf->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    SSL_set_verify(ssl, conf->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, on_verified);
     if (sl_addr_parse_ip(conf->host, &addr)) {
         verify_addr(ssl, &addr);
         return;

@@ -8,6 +8,7 @@ import pytest
 from harness.origin import Origin
 from harness.pki import Authority
 
+AIA = "authorityInfoAccess = caIssuers;URI:http://middle.test/ca.der\n"
 RSA_1024 = ["-newkey", "rsa:1024", "-nodes"]
 
 
@@ -23,7 +24,9 @@ FAULTS = {
     "not yet valid": ({"start": "20480101000000Z"}, "cert_not_yet", "not yet valid"),
     "self-signed": ({"by": None}, "cert_self_signed", "self-signed"),
     "unknown issuer": ({"by": "stranger"}, "cert_unknown_ca", "local issuer"),
-    "intermediate missing": ({"by": "middle"}, "cert_unknown_ca", "local issuer"),
+    "intermediate missing": ({"by": "middle", "more": AIA}, "cert_incomplete", "neither sent nor"),
+    "intermediate missing, nobody says where": ({"by": "middle"}, "cert_unknown_ca",
+                                                "local issuer"),
     "wrong host": ({"san": "DNS:other.test"}, "cert_wrong_host", "hostname mismatch"),
     "wildcard over two labels": ({"san": "DNS:*.test"}, "cert_wrong_host", "hostname mismatch"),
     "wildcard in a label": ({"san": "DNS:h*.site.test"}, "cert_wrong_host", "hostname mismatch"),
@@ -34,8 +37,8 @@ FAULTS = {
     "name in the subject alone": ({"san": None}, "cert_wrong_host", "hostname mismatch"),
     "name in the subject, an address beside it": ({"san": "IP:127.0.0.1"}, "cert_wrong_host",
                                                   "hostname mismatch"),
-    "weak key": ({"new_key": RSA_1024}, "cert_weak", "key too weak"),
-    "SHA-1": ({"digest": "sha1"}, "cert_weak", "digest algorithm too weak"),
+    "weak key": ({"new_key": RSA_1024}, "cert_weak_key", "key too weak"),
+    "SHA-1": ({"digest": "sha1"}, "cert_weak_digest", "digest algorithm too weak"),
     "an address, not named": ({"host": "127.0.0.1", "san": "DNS:site.test"}, "cert_wrong_host",
                               "IP address mismatch"),
     "an address, named as a host": ({"host": "127.0.0.1", "san": "DNS:127.0.0.1"},
@@ -97,7 +100,7 @@ def test_a_fault_of_a_certificate_is_named(proxy, servers, pki, authorities, tun
 
 def test_each_authority_can_do_better(proxy, servers, pki, authorities, tunnel, host):
     """The same way without a fault: what the table finds is what it names."""
-    crt, key = authorities["middle"].issue(host, f"DNS:{host}")
+    crt, key = authorities["middle"].issue(host, f"DNS:{host}", more=AIA)
     crt.write_text(crt.read_text() + authorities["middle"].certificate.read_text())
     origin = servers(Origin(tls=pki.server_context((crt, key), is_weak=True)))
     assert tunnel(proxy, host, origin.port).get("/").status == 200

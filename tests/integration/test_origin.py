@@ -587,7 +587,7 @@ def test_a_weak_key_is_named(proxy, servers, pki, tunnel):
     origin = served_with(servers, pki, leaf)
     answer = tunnel(proxy, "weak.test", origin.port).get("/")
     assert answer.status == 502 and "too weak" in answer.text
-    assert proxy.log(host="weak.test")["error"] == "cert_weak"
+    assert proxy.log(host="weak.test")["error"] == "cert_weak_key"
 
 
 def test_a_wildcard_covers_one_label(proxy, origin, tunnel, host):

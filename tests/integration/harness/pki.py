@@ -53,12 +53,12 @@ class Authority:
                 "-keyfile", self.key, "-in", csr, "-out", crt, "-startdate", start, "-enddate", end,
                 "-extfile", file, "-md", digest)
 
-    def issue(self, name, san, new_key=_EC, usage="serverAuth", **how):
+    def issue(self, name, san, new_key=_EC, usage="serverAuth", more="", **how):
         """Certificate and key files of `name`; san None: a name in the subject alone."""
         key, csr, crt = (self.dir / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
         names = f"subjectAltName = {san}\n" if san is not None else ""
         openssl("req", "-new", *new_key, "-keyout", key, "-out", csr, "-subj", f"/CN={name}")
-        self.sign(csr, crt, f"{names}extendedKeyUsage = {usage}\n", **how)
+        self.sign(csr, crt, f"{names}extendedKeyUsage = {usage}\n{more}", **how)
         return crt, key
 
 
