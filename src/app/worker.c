@@ -10,13 +10,14 @@
 
 #include "admin/profile.h"
 #include "app/listeners.h"
+#include "base/latch.h"
 #include "base/mem.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
 #include "proxy/proxy.h"
 #include "proxy/snapshot.h"
 
-#define JOIN_SECONDS 5 /* to close what was open; more than a loop that still turns will need */
+#define JOIN_MS 5000u /* to close what was open; more than a loop that still turns will need */
 
 enum order_kind { ORDER_CONFIGURE, ORDER_LISTEN, ORDER_UNLISTEN, ORDER_DRAIN, ORDER_STOP };
 
@@ -39,6 +40,7 @@ struct message {
 struct sl_worker {
     struct sl_worker_conf conf;
     pthread_t thread;
+    struct sl_latch ended;
     struct sl_loop *loop;
     struct sl_mailbox *mailbox;
     struct sl_proxy *proxy;
@@ -124,6 +126,7 @@ static void *work(void *arg)
     sl_loop_run(w->loop);
     sl_proxy_free(&w->proxy);
     sl_chunk_drain();
+    sl_latch_open(&w->ended);
     return NULL;
 }
 
@@ -155,6 +158,7 @@ struct sl_worker *sl_worker_new(const struct sl_worker_conf *conf)
         sl_free(w);
         return NULL;
     }
+    sl_latch_init(&w->ended);
     w->mailbox = sl_mailbox_new(w->loop);
     w->proxy = sl_proxy_new(w->loop, w->mailbox);
     if (start_thread(w))
@@ -166,11 +170,7 @@ struct sl_worker *sl_worker_new(const struct sl_worker_conf *conf)
 
 bool sl_worker_join(struct sl_worker *w)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += JOIN_SECONDS;
-    return pthread_timedjoin_np(w->thread, NULL, &until) == 0;
+    return sl_latch_wait(&w->ended, JOIN_MS) && pthread_join(w->thread, NULL) == 0;
 }
 
 void sl_worker_free(struct sl_worker **worker)
@@ -180,6 +180,7 @@ void sl_worker_free(struct sl_worker **worker)
     if (w == NULL)
         return;
     *worker = NULL;
+    sl_latch_fini(&w->ended);
     sl_mailbox_free(&w->mailbox);
     sl_loop_free(&w->loop);
     sl_free(w);

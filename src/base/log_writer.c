@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/latch.h"
 #include "base/mem.h"
 #include "base/metric.h"
 
@@ -27,6 +28,7 @@ enum sink_state { SINK_OK, SINK_FAILED, SINK_TORN };
 struct sl_log_writer {
     struct sl_log_writer_conf conf;
     pthread_t thread;
+    struct sl_latch ended;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct sl_buf waiting;
@@ -146,11 +148,11 @@ struct batch {
     int next;
 };
 
-static struct timespec from_now(clockid_t clock, uint32_t ms)
+static struct timespec from_now(uint32_t ms)
 {
     struct timespec t;
 
-    clock_gettime(clock, &t);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     t.tv_sec += ms / 1000;
     t.tv_nsec += (long)(ms % 1000) * 1000000L;
     if (t.tv_nsec >= 1000000000L) {
@@ -167,7 +169,7 @@ static void wait_for_batch(struct sl_log_writer *w)
 
     while (w->waiting.len == 0 && w->n_refused == 0 && !w->is_stopping && !w->is_switching)
         pthread_cond_wait(&w->wake, &w->lock);
-    end = from_now(CLOCK_MONOTONIC, w->conf.batch_ms);
+    end = from_now(w->conf.batch_ms);
     while (w->waiting.len < BATCH_SIZE && !w->is_stopping && !w->is_switching)
         if (pthread_cond_timedwait(&w->wake, &w->lock, &end) == ETIMEDOUT)
             return;
@@ -228,6 +230,7 @@ static void *run(void *arg)
     }
     pthread_mutex_unlock(&w->lock);
     sl_buf_fini(&b.text);
+    sl_latch_open(&w->ended);
     return NULL;
 }
 
@@ -257,6 +260,7 @@ static void init_sync(struct sl_log_writer *w)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&w->wake, &attr);
     pthread_condattr_destroy(&attr);
+    sl_latch_init(&w->ended);
 }
 
 struct sl_log_writer *sl_log_writer_new(const struct sl_log_writer_conf *conf)
@@ -274,10 +278,8 @@ struct sl_log_writer *sl_log_writer_new(const struct sl_log_writer_conf *conf)
  * behind, with what it works on. */
 static bool join(struct sl_log_writer *w)
 {
-    struct timespec until = from_now(CLOCK_REALTIME, w->conf.stop_ms);
-
-    if (pthread_timedjoin_np(w->thread, NULL, &until) == 0)
-        return true;
+    if (sl_latch_wait(&w->ended, w->conf.stop_ms))
+        return pthread_join(w->thread, NULL) == 0;
     pthread_detach(w->thread);
     return false;
 }
@@ -298,6 +300,7 @@ void sl_log_writer_free(struct sl_log_writer **ref)
     if (w == NULL)
         return;
     *ref = NULL;
+    sl_latch_fini(&w->ended);
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);
     close_sink(w->fd);
