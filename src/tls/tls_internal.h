@@ -44,8 +44,8 @@ struct sl_tls_sessions *sl_tls_client_context_sessions(struct sl_tls_client_cont
 /** A new key now, whatever the age of the newest. */
 void sl_ticket_keys_rotate(struct sl_ticket_keys *keys);
 
-/** A certificate that says where its issuer is to be had (RFC 5280 section 4.2.2.1), and came without
- * it: clients that go and look find nothing wrong. */
+/** A certificate that says where its issuer is to be had (RFC 5280 section 4.2.2.1), and came
+ * without it: clients that go and look find nothing wrong. */
 #define SL_X509_V_ERR_INCOMPLETE X509_V_ERR_APPLICATION_VERIFICATION
 
 /** Describes what the library's error queue says about @a ssl, and empties the queue. */

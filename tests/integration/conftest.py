@@ -27,7 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "smoke: the essential ones, run on every build variant")
-    config.addinivalue_line("markers", "native: of descriptors or a stopped thread: not in valgrind")
+    config.addinivalue_line("markers", "native: of descriptors, a stopped thread, preloading: not in valgrind")
     config.addinivalue_line("markers", "threat(name, ...): rows of docs/THREAT-MODEL.md it is for")
     for name in list(os.environ):
         if name.lower() in _MISLEADING:
