@@ -51,6 +51,7 @@ def asked(check):
     return [q["request"]["path"] for q in check.questions]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("mood", MOODS)
 def test_http1_is_whole(faulty, faults, check, origin, tunnel, host, mood):
     """Pipelined, chunked, denied in between: each answer is its request's."""
