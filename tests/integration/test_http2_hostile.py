@@ -288,7 +288,7 @@ def test_a_connection_that_talks_is_not_given_up(sluice, h2_origin, h2, host):
     while time.monotonic() - start < 7:
         ticks += 1
         session.say(f.data(ticking, b"tick"))
-        one.until(lambda: len(one.stream(number).body) == 4 * ticks, "a tick")
+        one.wait_body(number, 4 * ticks)
         threading.Event().wait(0.5)
     assert not one.stream(number).is_over and session.is_open
 

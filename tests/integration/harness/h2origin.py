@@ -429,6 +429,7 @@ class Session:
     def _collect(self):
         said = self.unsaid if self.is_mute else self.out
         said += self.h2.data_to_send()
+        self.origin.condition.notify_all()
 
     def _turn(self):
         with self.origin.condition:
