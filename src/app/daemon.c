@@ -327,12 +327,9 @@ static enum sl_err set_process_limits(void)
 
 static enum sl_err init(struct sl_daemon *d)
 {
-    enum sl_err err = set_process_limits();
-
     sl_conn_register();
     sl_listeners_init(&d->listeners);
-    if (err == SL_OK)
-        d->loop = sl_loop_new();
+    d->loop = sl_loop_new();
     if (d->loop == NULL)
         return SL_LIMIT;
     d->mailbox = sl_mailbox_new(d->loop);
@@ -402,6 +399,9 @@ int sl_cmd_run(const struct sl_options *options)
     enum sl_err err;
 
     sl_profile_leave_to_threads();
+    err = set_process_limits();
+    if (err != SL_OK)
+        return failed(err, &error);
     /* Before there are threads: it forks. */
     err = sl_signer_start(SIGNATURES_PER_S, &d.signer, &fault);
     if (err != SL_OK)

@@ -23,6 +23,8 @@
 #include "tls/signer_internal.h"
 
 #define ANSWER_US 1000000u
+/* Disks are slow to sync, and another process may be at it. */
+#define MAKE_US 30000000u
 #define LIVES 2 /* of signers, that one question may cost */
 
 struct sl_signer {
@@ -38,6 +40,7 @@ struct sl_signer_key {
     struct sl_signer *signer;
     EVP_PKEY *public;
     uint8_t id[SL_SIGNER_KEY_ID];
+    uint64_t life; /* of the signer that opened it */
     char path[];
 };
 
@@ -47,14 +50,16 @@ enum sl_err sl_signer_start(uint32_t rate, struct sl_signer **ret_signer, struct
 {
     struct sl_signer *s;
     int fds[2];
-    pid_t keeper;
+    pid_t keeper, parent = getpid();
 
+    /* Ignored, as a parent may have left it, it would have children end unseen. */
+    (void)signal(SIGCHLD, SIG_DFL);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return sl_fault_set(fault, SL_LIMIT, "no socket for the signer: %s", strerror(errno));
     keeper = fork();
     if (keeper == 0) {
         (void)close(fds[0]);
-        sl_signer_process(fds[1], rate);
+        sl_signer_process(fds[1], rate, parent);
     }
     (void)close(fds[1]);
     if (keeper < 0) {
@@ -131,7 +136,7 @@ static enum heard ask_once(struct sl_signer *s)
 {
     if (send(s->fd, &s->question, sl_signer_size(&s->question), MSG_NOSIGNAL) < 0)
         return GONE;
-    return hear(s, sl_mono_us() + ANSWER_US);
+    return hear(s, sl_mono_us() + (s->question.op == SL_SIGNER_MAKE ? MAKE_US : ANSWER_US));
 }
 
 /* Deaths in the meantime were others' loss. */
@@ -210,6 +215,7 @@ static enum sl_err read_public(struct sl_signer_key *key, const struct sl_signer
 
     key->public = d2i_PUBKEY(NULL, &p, (long)m->n);
     memcpy(key->id, m->key_id, sizeof(key->id));
+    key->life = m->life;
     return key->public != NULL ? SL_OK : sl_crypto_fault_set(fault, SL_INTERNAL, key->path);
 }
 
@@ -233,16 +239,13 @@ enum sl_err sl_signer_open(struct sl_signer *signer, const char *path,
     return err;
 }
 
-static void tell_closed(struct sl_signer_key *key)
+/* Without waiting: it may be a loop that lets go of it.  A signer that cannot be told keeps it. */
+static void tell_closed(const struct sl_signer_key *key)
 {
-    struct sl_signer *s = key->signer;
-    struct sl_fault unheard = { 0 };
+    struct sl_signer_message m = { .op = SL_SIGNER_CLOSE, .life = key->life };
 
-    /* A signer that cannot be told has died, and its keys with it. */
-    (void)pthread_mutex_lock(&s->lock);
-    memcpy(s->question.key_id, key->id, sizeof(key->id));
-    (void)ask(s, SL_SIGNER_CLOSE, SL_STR(""), &unheard);
-    (void)pthread_mutex_unlock(&s->lock);
+    memcpy(m.key_id, key->id, sizeof(key->id));
+    (void)send(key->signer->fd, &m, sl_signer_size(&m), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void sl_signer_close(struct sl_signer_key **key)

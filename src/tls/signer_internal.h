@@ -17,17 +17,16 @@ struct sl_signer;
 struct sl_signer_key;
 
 #define SL_SIGNER_BODY_MAX ((size_t)16384)
-/** Fewer than the kernel holds for a reader (net.unix.max_dgram_qlen, 10): no answer ever waits for
- * room. */
+/** Few enough for every buffer on the way: no answer ever waits for room. */
 #define SL_SIGNER_WINDOW 8u
 #define SL_SIGNER_KEY_ID 32
 
 enum sl_signer_op {
-    SL_SIGNER_OPEN,  /* path -> SubjectPublicKeyInfo */
-    SL_SIGNER_SIGN,  /* key_id; path, NUL, text -> signature */
-    SL_SIGNER_CLOSE, /* key_id */
+    SL_SIGNER_OPEN,  /* path -> key_id, life, SubjectPublicKeyInfo */
+    SL_SIGNER_SIGN,  /* key_id; path, NUL, text -> signature; all that lines may ask */
+    SL_SIGNER_CLOSE, /* key_id, life; no answer */
     SL_SIGNER_MAKE,  /* path of the certificate, NUL, path of the key */
-    SL_SIGNER_JOIN,  /* with a socket, to listen to from now on; no answer */
+    SL_SIGNER_JOIN,  /* with a socket, a line from now on; no answer */
     SL_SIGNER_OPS
 };
 
@@ -37,6 +36,7 @@ struct sl_signer_message {
     uint32_t err;     /* of an answer: enum sl_err; the body is then the fault's text */
     int32_t os_errno; /* of an answer */
     uint32_t n;
+    uint64_t life;                    /* of the signer that opened the key, at random */
     uint8_t key_id[SL_SIGNER_KEY_ID]; /* SHA-256 of its SubjectPublicKeyInfo */
     uint8_t body[SL_SIGNER_BODY_MAX];
 };
@@ -61,7 +61,7 @@ bool sl_signer_name_key(const struct sl_signer_key *key, struct sl_signer_messag
 /** What an answer that refuses says. */
 enum sl_err sl_signer_refusal(const struct sl_signer_message *answer, struct sl_fault *fault);
 
-/** The process's whole life; ends when the other side's socket is closed. */
-_Noreturn void sl_signer_process(int fd, uint32_t rate);
+/** The process's whole life; ends when the other side's socket is closed, or @a parent dies. */
+_Noreturn void sl_signer_process(int fd, uint32_t rate, pid_t parent);
 
 #endif

@@ -3,7 +3,8 @@
  * state: APART -> JOINED -> APART when the signer dies; any -> CLOSED.
  * Invariants: asked holds what was sent and has no answer, in the order of numbers; n_out counts
  * what was sent and not answered, given up or not, so that answers always find room; is_silent from
- * a question that was given up to whatever is heard next.
+ * questions that were given up to whatever is heard next.  Silence is counted from what was heard
+ * last: a signer with more to do than it can is slow, and answers.
  */
 #include "tls/signer_line.h"
 
@@ -18,8 +19,8 @@
 #include "tls/signer_internal.h"
 
 #define PATIENCE_MS 1000u
-#define JOIN_AGAIN_MS 10u
-#define LIVES 2 /* of signers, that one question may cost */
+#define TRY_AGAIN_MS 10u /* to join, or to send */
+#define LIVES 2          /* of signers, that one question may cost */
 
 enum line_state { APART, JOINED, CLOSED };
 
@@ -45,6 +46,7 @@ struct sl_signer_line {
     struct sl_timer patience;
     struct sl_link waiting, asked;
     unsigned n_out;
+    uint64_t heard_ms; /* or began to listen */
     uint64_t last_number;
     struct sl_signer_message message; /* the one that is written or read */
 };
@@ -157,22 +159,31 @@ static uint64_t now_ms(void)
     return sl_mono_us() / 1000;
 }
 
+static const struct question *first_waiting(const struct sl_signer_line *l)
+{
+    return sl_list_is_empty(&l->waiting) ? NULL
+                                         : SL_CONTAINER(l->waiting.next, struct question, in_line);
+}
+
+/* When to give up, were nothing heard until then; 0: nothing is asked. */
+static uint64_t end_of_patience(const struct sl_signer_line *l)
+{
+    if (!sl_list_is_empty(&l->asked))
+        return l->heard_ms + PATIENCE_MS;
+    return first_waiting(l) != NULL ? first_waiting(l)->due_ms : 0;
+}
+
 static void put_off(struct sl_signer_line *l)
 {
-    struct question *first;
-    uint64_t now = now_ms();
-    uint64_t wait;
+    uint64_t end = end_of_patience(l), now = now_ms();
+    uint64_t wait = end > now ? end - now : 0;
+    bool is_stuck = first_waiting(l) != NULL && l->n_out < SL_SIGNER_WINDOW;
 
-    if (sl_list_is_empty(&l->asked) && sl_list_is_empty(&l->waiting)) {
+    if (end == 0)
         sl_timer_stop(&l->patience);
-        return;
-    }
-    first = SL_CONTAINER(sl_list_is_empty(&l->asked) ? l->waiting.next : l->asked.next,
-                         struct question, in_line);
-    wait = first->due_ms > now ? first->due_ms - now : 0;
-    if (l->state == APART && wait > JOIN_AGAIN_MS)
-        wait = JOIN_AGAIN_MS;
-    sl_timer_start(l->loop, &l->patience, wait, on_patience, l);
+    else
+        sl_timer_start(l->loop, &l->patience, is_stuck && wait > TRY_AGAIN_MS ? TRY_AGAIN_MS : wait,
+                       on_patience, l);
 }
 
 static bool write_question(struct sl_signer_message *m, const struct question *q)
@@ -186,29 +197,49 @@ static bool write_question(struct sl_signer_message *m, const struct question *q
     return true;
 }
 
-/* False when there is no room yet.  A signer that has died is heard of by reading. */
-static bool send_message(const struct sl_signer_line *l)
+static void lose_signer(struct sl_signer_line *l);
+
+/* SL_AGAIN: there is no room yet. */
+static enum sl_err send_message(const struct sl_signer_line *l)
 {
-    return send(l->fd, &l->message, sl_signer_size(&l->message), MSG_NOSIGNAL | MSG_DONTWAIT) >=
-               0 ||
-           errno != EAGAIN;
+    if (send(l->fd, &l->message, sl_signer_size(&l->message), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+        return SL_OK;
+    switch (errno) {
+    case EAGAIN:
+    case EINTR:
+    case ENOBUFS:
+    case ENOMEM:
+        return SL_AGAIN;
+    default:
+        return SL_RESET;
+    }
+}
+
+static void note_asked(struct sl_signer_line *l, struct question *q)
+{
+    if (l->n_out++ == 0)
+        l->heard_ms = now_ms();
+    sl_link_remove(&q->in_line);
+    sl_list_add(&l->asked, &q->in_line);
 }
 
 static void ask(struct sl_signer_line *l)
 {
     while (l->state == JOINED && l->n_out < SL_SIGNER_WINDOW && !sl_list_is_empty(&l->waiting)) {
         struct question *q = SL_CONTAINER(l->waiting.next, struct question, in_line);
+        enum sl_err err;
 
         q->number = ++l->last_number;
         if (!write_question(&l->message, q)) {
             fail(q, SL_LIMIT, "more than the signer takes");
             continue;
         }
-        if (!send_message(l))
+        err = send_message(l);
+        if (err == SL_RESET)
+            lose_signer(l);
+        if (err != SL_OK)
             return;
-        l->n_out++;
-        sl_link_remove(&q->in_line);
-        sl_list_add(&l->asked, &q->in_line);
+        note_asked(l, q);
     }
 }
 
@@ -277,6 +308,7 @@ static bool hear(struct sl_signer_line *l)
         return false;
     }
     l->n_out--;
+    l->heard_ms = now_ms();
     l->is_silent = false;
     if (!sl_list_is_empty(&l->asked) && first->number == m->number)
         take_answer(first, m);
@@ -292,10 +324,9 @@ static void give_up(struct sl_signer_line *l)
 
 static bool is_late(const struct sl_signer_line *l)
 {
-    const struct sl_link *questions = sl_list_is_empty(&l->asked) ? &l->waiting : &l->asked;
+    uint64_t end = end_of_patience(l);
 
-    return !sl_list_is_empty(questions) &&
-           SL_CONTAINER(questions->next, struct question, in_line)->due_ms <= now_ms();
+    return end != 0 && end <= now_ms();
 }
 
 static void hear_all(struct sl_signer_line *l)

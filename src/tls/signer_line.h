@@ -1,8 +1,8 @@
 /* signer_line.h -- a loop's own way to the signer: asks without waiting.
  *
- * Questions go out as they come, some at once, and are answered in their order.  One that gets no
- * answer within a second has failed, and with it whatever is asked before the signer is heard of
- * again; when the signer dies, its questions are put to the next, once.
+ * Questions go out as they come, some at once, and are answered in their order.  When nothing is
+ * heard for a second they have failed, and with them whatever is asked before the signer is heard
+ * of again; when the signer dies, its questions are put to the next, once.
  * Thread: the loop's.
  */
 #ifndef SL_TLS_SIGNER_LINE_H

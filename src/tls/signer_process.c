@@ -1,6 +1,9 @@
 /* signer_process.c -- holds keys and signs.  A keeper waits for the process that does, and starts
  * another should it die. */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <poll.h>
@@ -11,9 +14,11 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "tls/ca.h"
 #include "tls/crypto_fault.h"
@@ -25,6 +30,10 @@
 /* A worker has one, and there are at most so many. */
 #define LINES_MAX 1024
 #define SECOND_US 1000000u
+/* After one that lived for less than a second, before the next. */
+#define PAUSE_MS 100
+#define KEY_MEMORY ((size_t)256 * 1024)
+#define KEY_MEMORY_UNIT 32
 
 struct slot {
     struct sl_signing_key *key; /* NULL: free */
@@ -40,6 +49,7 @@ struct keyring {
 
 struct desk {
     struct keyring ring;
+    uint64_t life; /* tells this process from the one before */
     nfds_t n_askers;
     struct pollfd askers[1 + LINES_MAX]; /* first those who wait, then lines */
     struct sl_signer_message message;    /* the question, and in its place the answer */
@@ -119,6 +129,7 @@ static enum sl_err open_key(struct desk *d, struct sl_fault *fault)
     if (!put_public(sl_signing_key_pkey(slot->key), m))
         return sl_fault_set(fault, SL_CONFIG, "the key is too long");
     slot->n_holders++;
+    m->life = d->life;
     memcpy(m->key_id, slot->id, sizeof(slot->id));
     return SL_OK;
 }
@@ -178,16 +189,13 @@ static enum sl_err sign(struct desk *d, struct sl_fault *fault)
     return SL_OK;
 }
 
-static enum sl_err close_key(struct desk *d, struct sl_fault *fault)
+/* What another signer opened was read here because it was asked for, and may be again. */
+static void close_key(struct desk *d)
 {
     struct slot *slot = find(&d->ring, d->message.key_id);
 
-    (void)fault;
-    d->message.n = 0;
-    /* Another's may be among those that a signer before this one opened; it is read again. */
-    if (slot != NULL && (slot->n_holders == 0 || --slot->n_holders == 0))
+    if (slot != NULL && d->message.life == d->life && --slot->n_holders == 0)
         sl_signing_key_free(&slot->key);
-    return SL_OK;
 }
 
 static enum sl_err make(struct desk *d, struct sl_fault *fault)
@@ -238,7 +246,6 @@ static void answer(struct desk *d)
     static enum sl_err (*const acts[SL_SIGNER_OPS])(struct desk *, struct sl_fault *) = {
         [SL_SIGNER_OPEN] = open_key,
         [SL_SIGNER_SIGN] = sign,
-        [SL_SIGNER_CLOSE] = close_key,
         [SL_SIGNER_MAKE] = make,
     };
     struct sl_signer_message *m = &d->message;
@@ -254,39 +261,53 @@ static void answer(struct desk *d)
     memcpy(m->body, fault.text, m->n);
 }
 
-/* A line that finds no place is closed, and its questions fail. */
+/* A line that finds no place is closed, as is one for which there was no descriptor left: it will
+ * be asked for again. */
 static void take_in(struct desk *d)
 {
+    if (d->joining < 0)
+        return;
     if (d->n_askers == SL_LEN(d->askers))
         (void)close(d->joining);
     else
         d->askers[d->n_askers++] = (struct pollfd){ .fd = d->joining, .events = POLLIN };
+    d->joining = -1;
 }
 
-/* False when the asker has gone, or says what nobody understands. */
-static bool serve_one(struct desk *d, int fd)
+/* False when the answer could not be sent. */
+static bool act(struct desk *d, int fd)
 {
-    ssize_t n = receive(d, fd);
-    bool is_whole = n > 0 && sl_signer_is_whole(&d->message, n) && d->message.op < SL_SIGNER_OPS;
-
-    if (is_whole && (d->joining >= 0) == (d->message.op == SL_SIGNER_JOIN)) {
-        if (d->message.op == SL_SIGNER_JOIN) {
-            take_in(d);
-            return true;
-        }
+    switch (d->message.op) {
+    case SL_SIGNER_JOIN:
+        take_in(d);
+        return true;
+    case SL_SIGNER_CLOSE:
+        close_key(d);
+        return true;
+    default:
         answer(d);
         return send(fd, &d->message, sl_signer_size(&d->message), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
     }
+}
+
+/* False when the asker has gone, or asks what it may not. */
+static bool serve_one(struct desk *d, nfds_t asker)
+{
+    int fd = d->askers[asker].fd;
+    ssize_t n = receive(d, fd);
+    bool is_whole = n > 0 && sl_signer_is_whole(&d->message, n) && d->message.op < SL_SIGNER_OPS;
+    bool is_served = is_whole && (asker == 0 || d->message.op == SL_SIGNER_SIGN) && act(d, fd);
+
     if (d->joining >= 0)
         (void)close(d->joining);
-    return false;
+    return is_served;
 }
 
 /* From the last, since one that leaves has the last in its place. */
 static bool serve_ready(struct desk *d)
 {
     for (nfds_t i = d->n_askers; i-- > 0;) {
-        if (d->askers[i].revents == 0 || serve_one(d, d->askers[i].fd))
+        if (d->askers[i].revents == 0 || serve_one(d, i))
             continue;
         if (i == 0)
             return false;
@@ -302,6 +323,7 @@ static void serve(int fd, uint32_t rate)
     struct desk *d = sl_zalloc(sizeof(*d));
     int n;
 
+    sl_random(&d->life, sizeof(d->life));
     d->ring.rate = rate;
     d->askers[0] = (struct pollfd){ .fd = fd, .events = POLLIN };
     d->n_askers = 1;
@@ -326,15 +348,25 @@ static void ignore_signals(void)
 }
 
 /* Under a limit it is allocations that would fail, later. */
-static bool may_lock(void)
+static bool may_lock_all(void)
 {
     struct rlimit locked = { 0 };
+    bool is_able = geteuid() == 0 && prctl(PR_CAPBSET_READ, CAP_IPC_LOCK, 0, 0, 0) == 1;
 
-    return geteuid() == 0 ||
-           (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur == RLIM_INFINITY);
+    return is_able || (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur == RLIM_INFINITY);
 }
 
-/* What the kernel or the limits of the system do not allow is done without. */
+/* Where not all of the memory may be locked, private keys have a part that is. */
+static void lock_memory(void)
+{
+    if (may_lock_all())
+        (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+    else
+        (void)CRYPTO_secure_malloc_init(KEY_MEMORY, KEY_MEMORY_UNIT);
+}
+
+/* What the kernel or the limits of the system do not allow is done without.  The keeper as well as
+ * the signer: who traces the one has the other. */
 static void harden(void)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -342,44 +374,65 @@ static void harden(void)
     (void)prctl(PR_SET_NAME, "sluice-signer");
     (void)prctl(PR_SET_DUMPABLE, 0);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (may_lock())
-        (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 }
 
 /* Standard error stays, for those who look for the cause of a death. */
 static int keep_only(int fd)
 {
-    int kept = STDERR_FILENO + 1;
+    int kept = STDERR_FILENO + 1, null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+    for (int standard = STDIN_FILENO; null >= 0 && standard < STDERR_FILENO; standard++)
+        (void)dup2(null, standard);
     if (fd != kept && dup2(fd, kept) < 0)
         return fd;
     (void)close_range((unsigned)kept + 1, ~0u, 0);
     return kept;
 }
 
+/* One that finds no room is one of many, and they say the same. */
 static void say_lost(int fd)
 {
     const struct sl_signer_message m = { 0 };
 
-    (void)send(fd, &m, sl_signer_size(&m), MSG_NOSIGNAL);
+    (void)send(fd, &m, sl_signer_size(&m), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-_Noreturn void sl_signer_process(int fd, uint32_t rate)
+static bool is_deserted(int fd)
 {
-    int status = 0;
+    struct pollfd proxy = { .fd = fd };
+
+    return poll(&proxy, 1, 0) > 0 && (proxy.revents & POLLHUP) != 0;
+}
+
+/* Back when it has died.  Without room for a process there may be some later. */
+static void live_once(int fd, uint32_t rate)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        harden();
+        lock_memory();
+        serve(fd, rate);
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+}
+
+_Noreturn void sl_signer_process(int fd, uint32_t rate, pid_t parent)
+{
+    static const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
 
     ignore_signals();
+    harden();
     fd = keep_only(fd);
-    for (;;) {
-        pid_t pid = fork();
+    while (getppid() == parent && !is_deserted(fd)) {
+        uint64_t start_us = sl_mono_us();
 
-        if (pid == 0) {
-            harden();
-            serve(fd, rate);
-            _exit(0);
-        }
-        if (pid < 0 || waitpid(pid, &status, 0) < 0 || WIFEXITED(status))
-            _exit(pid < 0);
+        live_once(fd, rate);
         say_lost(fd);
+        if (sl_mono_us() - start_us < SECOND_US)
+            (void)nanosleep(&pause, NULL);
     }
+    _exit(0);
 }

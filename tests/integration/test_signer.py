@@ -122,10 +122,13 @@ def test_a_signer_that_hangs_holds_up_new_names_alone(sluice, origin, tunnel, co
     waiting.until(is_back, "a certificate")
 
 
-def test_nothing_is_left_when_the_proxy_is_killed(sluice):
+@pytest.mark.parametrize("hangs", [False, True])
+def test_nothing_is_left_when_the_proxy_is_killed(sluice, hangs):
     proxy = sluice()
     pid = signer_of(proxy)
     keeper = children(proxy.process.pid)[0]
+    if hangs:
+        os.kill(pid, signal.SIGSTOP)
     proxy.process.kill()
     proxy.process.wait()
     waiting.until(lambda: not exists(pid) and not exists(keeper), "the end of the signer")

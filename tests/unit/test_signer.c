@@ -112,15 +112,16 @@ static int tear_down(void **state)
 /* The only child of a process; -1 while there is none. */
 static pid_t child_of(pid_t parent)
 {
-    char path[64], child[32] = "-1";
+    char path[64], line[32];
+    const char *child;
     FILE *children;
 
     (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)parent, (int)parent);
     children = fopen(path, "r");
     assert_non_null(children);
-    (void)fgets(child, sizeof(child), children);
+    child = fgets(line, sizeof(line), children);
     (void)fclose(children);
-    return (pid_t)strtol(child, NULL, 10);
+    return child != NULL ? (pid_t)strtol(child, NULL, 10) : -1;
 }
 
 static pid_t find_signer(void)
@@ -272,6 +273,77 @@ static void test_a_killed_signer_is_replaced(void **state)
     }
 }
 
+/* Whose parent ignored SIGCHLD ignores it too, and would have no children to wait for. */
+static void test_it_is_replaced_whoever_started_it(void **state)
+{
+    struct sl_fault fault = { 0 };
+
+    (void)state;
+    desk_close(&desk);
+    sl_signer_close(&key);
+    sl_signer_unref(&signer);
+    assert_true(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+    assert_int_equal(sl_signer_start(RATE, &signer, &fault), SL_OK);
+    assert_int_equal(sl_signer_open(signer, key_path, &key, &fault), SL_OK);
+    desk_open(&desk);
+    assert_signs();
+    assert_int_equal(kill(find_signer(), SIGKILL), 0);
+    assert_signs();
+}
+
+/* The one before has taken its count of holders with it. */
+static void test_a_key_outlives_its_older_holder_and_a_signer(void **state)
+{
+    struct sl_signer_key *old = key;
+    struct sl_fault fault = { 0 };
+
+    (void)state;
+    assert_int_equal(kill(find_signer(), SIGKILL), 0);
+    assert_int_equal(sl_signer_open(signer, key_path, &key, &fault), SL_OK);
+    assert_int_equal(unlink(key_path), 0);
+    sl_signer_close(&old);
+    assert_signs();
+}
+
+static void test_closing_does_not_wait(void **state)
+{
+    struct sl_signer_key *again = NULL;
+    struct sl_fault fault = { 0 };
+    pid_t pid = find_signer();
+    uint64_t start_us;
+
+    (void)state;
+    assert_int_equal(sl_signer_open(signer, key_path, &again, &fault), SL_OK);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    start_us = sl_mono_us();
+    sl_signer_close(&again);
+    assert_in_range(sl_mono_us() - start_us, 0, 500000);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    assert_signs();
+}
+
+/* More than a second's work is no silence. */
+static void test_a_slow_key_is_waited_for(void **state)
+{
+    static struct reply replies[RATE - 100];
+    struct sl_ca_new_conf conf = { .key = SL_CA_RSA_4096, .force = true };
+    struct sl_fault fault = { 0 };
+
+    (void)state;
+    memset(replies, 0, sizeof(replies));
+    sl_signer_close(&key);
+    assert_int_equal(unlink(cert_path), 0);
+    assert_int_equal(unlink(key_path), 0);
+    assert_int_equal(sl_ca_create(cert_path, key_path, &conf, &fault), SL_OK);
+    assert_int_equal(sl_signer_open(signer, key_path, &key, &fault), SL_OK);
+    for (size_t i = 0; i < SL_LEN(replies); i++)
+        sl_signer_line_sign(desk.line, key, TEXT, on_signed, &replies[i]);
+    while (!replies[SL_LEN(replies) - 1].is_there)
+        sl_loop_turn(desk.loop, true);
+    for (size_t i = 0; i < SL_LEN(replies); i++)
+        assert_int_equal(replies[i].err, SL_OK);
+}
+
 static void test_another_key_in_its_place_is_not_used(void **state)
 {
     struct sl_ca_new_conf conf = { .key = SL_CA_ECDSA_P256, .force = true };
@@ -419,6 +491,10 @@ int main(void)
         CASE(test_a_line_that_is_closed_answers),
         CASE(test_a_key_is_opened_by_many),
         CASE(test_a_killed_signer_is_replaced),
+        CASE(test_it_is_replaced_whoever_started_it),
+        CASE(test_a_key_outlives_its_older_holder_and_a_signer),
+        CASE(test_closing_does_not_wait),
+        CASE(test_a_slow_key_is_waited_for),
         CASE(test_another_key_in_its_place_is_not_used),
         CASE(test_a_silent_signer_costs_one_second_once),
         CASE(test_an_answer_that_comes_late_is_nobody_s),
