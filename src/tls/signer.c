@@ -99,7 +99,8 @@ void sl_signer_unref(struct sl_signer **signer)
 
 /* -- question and answer -- */
 
-enum heard { ANSWERED, LOST, SILENT, GONE };
+/* FULL: it has not read what it was told before, and was not asked. */
+enum heard { ANSWERED, LOST, SILENT, FULL, GONE };
 
 static int ms_until(uint64_t end_us)
 {
@@ -123,7 +124,7 @@ static enum heard hear(struct sl_signer *s, uint64_t end_us)
         n = recv(s->fd, m, sizeof(*m), MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             continue;
-        if (n < (ssize_t)offsetof(struct sl_signer_message, body) || m->n > sizeof(m->body))
+        if (!sl_signer_is_whole(m, n))
             return GONE;
         if (m->number == 0)
             return LOST;
@@ -134,8 +135,8 @@ static enum heard hear(struct sl_signer *s, uint64_t end_us)
 
 static enum heard ask_once(struct sl_signer *s)
 {
-    if (send(s->fd, &s->question, sl_signer_size(&s->question), MSG_NOSIGNAL) < 0)
-        return GONE;
+    if (send(s->fd, &s->question, sl_signer_size(&s->question), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return errno == EAGAIN ? FULL : GONE;
     return hear(s, sl_mono_us() + (s->question.op == SL_SIGNER_MAKE ? MAKE_US : ANSWER_US));
 }
 
@@ -160,7 +161,8 @@ static enum sl_err exchange(struct sl_signer *s, struct sl_fault *fault)
     if (heard == ANSWERED)
         return SL_OK;
     return sl_fault_set(fault, SL_INTERNAL,
-                        heard == SILENT ? "the signer does not answer" : "the signer has died");
+                        heard == SILENT || heard == FULL ? "the signer does not answer"
+                                                         : "the signer has died");
 }
 
 enum sl_err sl_signer_refusal(const struct sl_signer_message *answer, struct sl_fault *fault)

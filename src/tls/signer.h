@@ -3,9 +3,11 @@
  * The process is forked at the start, before there are threads or connections, and reads the key
  * itself: the address space that parses what strangers send never holds it.  Should it die, another
  * takes its place and reads the keys anew.  What is asked here is for starting and reloading: a
- * call waits for the answer, at most a second; thereafter calls fail at once until the process is
- * heard of again.  Signatures are asked for over signer_line.h, which does not wait. Thread: any,
- * but sl_signer_start, which comes before all others.
+ * call waits for the answer, at most a second, or half a minute where files are made; thereafter
+ * calls fail at once until the process is heard of again.  Signatures are asked for over
+ * signer_line.h, which does not wait.
+ *
+ * Thread: any, but sl_signer_start, which comes before all others.
  */
 #ifndef SL_TLS_SIGNER_H
 #define SL_TLS_SIGNER_H

@@ -11,12 +11,14 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "io/loop.h"
 #include "tls/ca.h"
+#include "tls/signer_internal.h"
 #include "tls/signer_line.h"
 
 #define TEXT SL_STR("what is to be signed")
@@ -411,6 +413,31 @@ static void test_those_who_wait_are_not_held_up_for_ever(void **state)
     assert_signs();
 }
 
+/* It does not read: what finds no room is not waited for, and not held against it later. */
+static void test_a_full_socket_holds_nobody_up(void **state)
+{
+    pid_t pid = find_signer();
+    uint64_t start_us = sl_mono_us();
+    struct sl_signer_key *again = NULL;
+    struct sl_fault fault = { 0 };
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    while (sl_signer_join(signer, fds[1]) == SL_OK)
+        continue;
+    assert_int_equal(sl_signer_open(signer, key_path, &again, &fault), SL_INTERNAL);
+    assert_in_range(sl_mono_us() - start_us, 0, 1900000);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    while (sl_signer_open(signer, key_path, &again, &fault) != SL_OK)
+        assert_in_range(sl_mono_us() - start_us, 0, 20000000);
+    sl_signer_close(&again);
+    close(fds[0]);
+    close(fds[1]);
+    assert_signs();
+}
+
 static void test_without_its_keeper_it_is_dead(void **state)
 {
     struct reply r;
@@ -499,6 +526,7 @@ int main(void)
         CASE(test_a_silent_signer_costs_one_second_once),
         CASE(test_an_answer_that_comes_late_is_nobody_s),
         CASE(test_those_who_wait_are_not_held_up_for_ever),
+        CASE(test_a_full_socket_holds_nobody_up),
         CASE(test_without_its_keeper_it_is_dead),
         CASE(test_signals_of_the_service_do_not_end_it),
         CASE(test_it_signs_so_many_a_second),
