@@ -86,13 +86,14 @@ static void run(unsigned n, unsigned at_once)
 static void open_ca(struct sl_signer *signer, struct sl_ca **ret_ca)
 {
     char dir[] = "/tmp/sluice-bench-XXXXXX", cert[64], key[64];
+    const struct sl_signer_paths paths = { .certificate = cert, .key = key };
     struct sl_fault fault = { 0 };
 
     if (mkdtemp(dir) == NULL)
         exit(1);
     (void)snprintf(cert, sizeof(cert), "%s/ca.pem", dir);
     (void)snprintf(key, sizeof(key), "%s/ca.key", dir);
-    if (sl_signer_make_ca(signer, cert, key, &fault) != SL_OK ||
+    if (sl_signer_make_ca(signer, &paths, &fault) != SL_OK ||
         sl_ca_load(&(struct sl_ca_source){ .certificate = cert, .key = key, .signer = signer },
                    ret_ca, &fault) != SL_OK) {
         (void)fprintf(stderr, "%s\n", fault.text);

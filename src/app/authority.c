@@ -58,15 +58,16 @@ enum sl_err sl_authority_find(struct sl_config *config, const char *state_dir,
 enum sl_err sl_authority_ensure(const struct sl_authority *authority, bool *ret_is_new,
                                 struct sl_fault *fault)
 {
+    const struct sl_signer_paths paths = { .certificate = authority->certificate,
+                                           .key = authority->key };
     enum sl_err err;
 
     *ret_is_new = false;
-    if (!authority->is_ours ||
-        (access(authority->certificate, F_OK) == 0 && access(authority->key, F_OK) == 0))
+    if (!authority->is_ours)
         return SL_OK;
-    err = sl_signer_make_ca(authority->signer, authority->certificate, authority->key, fault);
+    err = sl_signer_make_ca(authority->signer, &paths, fault);
     *ret_is_new = err == SL_OK;
-    /* Another process was first, or half of it is there, of which loading says what to do. */
+    /* It is there, or half of it, of which loading says what to do. */
     if (err == SL_OK || fault->os_errno != EEXIST)
         return err;
     *fault = (struct sl_fault){ 0 };

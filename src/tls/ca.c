@@ -1,8 +1,8 @@
 /* ca.c -- an immutable snapshot: certificates, key, digest.
  *
- * Invariants: certs[0] is the authority, each further one issued the one before; sent[] points into
- * certs[] and holds no self-signed one; the key, held here or by a signer, belongs to certs[0].
- * Everything is checked in load, so that signing has nothing left to refuse.
+ * Invariants: the first of certs is the authority, each further one issued the one before; sent[]
+ * points into certs and holds no self-signed one; the key, held here or by a signer, is the first
+ * one's.  Everything is checked in load, so that signing has nothing left to refuse.
  */
 #include "tls/ca.h"
 
@@ -16,13 +16,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "tls/cert_chain.h"
 #include "tls/crypto_fault.h"
-#include "tls/pem_file.h"
 #include "tls/signer.h"
 #include "tls/signer_line.h"
 #include "tls/signing_key.h"
 
-#define CERTS_MAX ((size_t)10)
 #define TRUSTED_KEY_USAGE "2.16.840.1.113894.746875.1.1" /* Oracle's */
 
 /* As X.509 names a signature's. */
@@ -36,9 +35,8 @@ struct sl_ca {
     struct sl_signing_key *key;   /* held here, or */
     struct sl_signer_key *remote; /* by another process */
     struct algorithm algorithm;
-    X509 *certs[CERTS_MAX];
-    size_t n_certs;
-    X509 *sent[CERTS_MAX]; /* borrowed from certs */
+    struct sl_cert_chain certs;
+    X509 *sent[SL_CERT_CHAIN_MAX]; /* borrowed from certs */
     size_t n_sent;
     int64_t not_before, not_after;
 };
@@ -54,46 +52,15 @@ struct source {
 /* -- reading ------------------------------------------------------------------------------------
  */
 
-/* Adds the next certificate; SL_EOF after the last. */
-static enum sl_err next_cert(struct sl_ca *ca, BIO *bio, const struct source *src)
+static enum sl_err read_files(struct sl_ca *ca, const struct source *src)
 {
-    X509 *cert = PEM_read_bio_X509(bio, NULL, sl_pem_refuse_passphrase, NULL);
+    const struct sl_signer_paths paths = { .certificate = src->cert_path, .key = src->key_path };
+    enum sl_err err;
 
-    if (cert == NULL && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
-        ERR_clear_error();
-        return SL_EOF;
-    }
-    if (cert == NULL)
-        return sl_crypto_fault_set(src->fault, SL_CONFIG, src->cert_path);
-    if (ca->n_certs == CERTS_MAX) {
-        X509_free(cert);
-        return sl_fault_set(src->fault, SL_CONFIG, "%s: more than %zu certificates", src->cert_path,
-                            CERTS_MAX);
-    }
-    ca->certs[ca->n_certs++] = cert;
-    return SL_OK;
-}
-
-static enum sl_err read_certs(struct sl_ca *ca, const struct source *src)
-{
-    struct sl_buf pem = { 0 };
-    enum sl_err err = sl_pem_read(src->cert_path, 0, &pem, src->fault);
-
-    if (err == SL_OK) {
-        BIO *bio = BIO_new_mem_buf(sl_buf_str(&pem).p, (int)pem.len);
-
-        do
-            err = next_cert(ca, bio, src);
-        while (err == SL_OK);
-        BIO_free(bio);
-    }
-    sl_buf_fini(&pem);
-    if (err != SL_EOF)
-        return err;
-    if (ca->n_certs == 0)
-        return sl_fault_set(src->fault, SL_CONFIG, "%s: holds no certificate in PEM form",
-                            src->cert_path);
-    return SL_OK;
+    if (src->signer != NULL)
+        return sl_signer_open(src->signer, &paths, &ca->certs, &ca->remote, src->fault);
+    err = sl_cert_chain_read(src->cert_path, &ca->certs, src->fault);
+    return err != SL_OK ? err : sl_signing_key_read(src->key_path, &ca->key, src->fault);
 }
 
 /* -- checking -----------------------------------------------------------------------------------
@@ -149,17 +116,17 @@ static enum sl_err check_certs(struct sl_ca *ca, const struct source *src)
     struct sl_buf name = { 0 };
     enum sl_err err = SL_OK;
 
-    for (size_t i = 0; i < ca->n_certs && err == SL_OK; i++) {
+    for (size_t i = 0; i < ca->certs.n && err == SL_OK; i++) {
         sl_buf_reset(&name);
         sl_buf_addf(&name, i == 0 ? "%s" : "%s: certificate %zu", src->cert_path, i + 1);
         sl_buf_add_char(&name, 0);
-        err = check_authority(ca->certs[i], sl_buf_str(&name).p, src->fault);
+        err = check_authority(ca->certs.v[i], sl_buf_str(&name).p, src->fault);
         if (err == SL_OK)
-            err = check_validity(ca->certs[i], sl_buf_str(&name).p, src->fault);
+            err = check_validity(ca->certs.v[i], sl_buf_str(&name).p, src->fault);
     }
     sl_buf_fini(&name);
-    ca->not_before = seconds_of(X509_get0_notBefore(ca->certs[0]));
-    ca->not_after = seconds_of(X509_get0_notAfter(ca->certs[0]));
+    ca->not_before = seconds_of(X509_get0_notBefore(ca->certs.v[0]));
+    ca->not_after = seconds_of(X509_get0_notAfter(ca->certs.v[0]));
     return err;
 }
 
@@ -168,15 +135,9 @@ static EVP_PKEY *public_key(const struct sl_ca *ca)
     return ca->remote != NULL ? sl_signer_key_public(ca->remote) : sl_signing_key_pkey(ca->key);
 }
 
-static enum sl_err open_key(struct sl_ca *ca, const struct source *src)
-{
-    return src->signer != NULL ? sl_signer_open(src->signer, src->key_path, &ca->remote, src->fault)
-                               : sl_signing_key_read(src->key_path, &ca->key, src->fault);
-}
-
 static enum sl_err check_key(struct sl_ca *ca, const struct source *src)
 {
-    EVP_PKEY *certified = X509_get0_pubkey(ca->certs[0]);
+    EVP_PKEY *certified = X509_get0_pubkey(ca->certs.v[0]);
 
     if (certified != NULL && EVP_PKEY_eq(certified, public_key(ca)) == 1)
         return SL_OK;
@@ -213,18 +174,18 @@ static bool is_self_issued(X509 *cert)
  * counted. */
 static bool may_stand_above(const struct sl_ca *ca, size_t at)
 {
-    long allowed = X509_get_pathlen(ca->certs[at]);
+    long allowed = X509_get_pathlen(ca->certs.v[at]);
     long n_below = 0;
 
     for (size_t i = 0; i < at; i++)
-        if (!is_self_issued(ca->certs[i]))
+        if (!is_self_issued(ca->certs.v[i]))
             n_below++;
     return allowed < 0 || n_below <= allowed;
 }
 
 static enum sl_err check_link(const struct sl_ca *ca, size_t at, const struct source *src)
 {
-    if (!is_issuer(ca->certs[at], ca->certs[at - 1])) {
+    if (!is_issuer(ca->certs.v[at], ca->certs.v[at - 1])) {
         ERR_clear_error();
         return sl_fault_set(src->fault, SL_CONFIG,
                             "%s: certificate %zu did not issue the one before it", src->cert_path,
@@ -239,14 +200,14 @@ static enum sl_err check_link(const struct sl_ca *ca, size_t at, const struct so
 
 static enum sl_err check_chain(struct sl_ca *ca, const struct source *src)
 {
-    for (size_t i = 0; i < ca->n_certs; i++) {
+    for (size_t i = 0; i < ca->certs.n; i++) {
         enum sl_err err = i > 0 ? check_link(ca, i, src) : SL_OK;
 
         if (err != SL_OK)
             return err;
         /* Clients have the root; sending it costs 1.5 KB a handshake. */
-        if (X509_self_signed(ca->certs[i], 0) != 1)
-            ca->sent[ca->n_sent++] = ca->certs[i];
+        if (X509_self_signed(ca->certs.v[i], 0) != 1)
+            ca->sent[ca->n_sent++] = ca->certs.v[i];
     }
     return SL_OK;
 }
@@ -255,7 +216,7 @@ enum sl_err sl_ca_load(const struct sl_ca_source *source, struct sl_ca **ret_ca,
                        struct sl_fault *fault)
 {
     static enum sl_err (*const steps[])(struct sl_ca *, const struct source *) = {
-        read_certs, open_key, check_certs, check_key, check_chain, find_algorithm,
+        read_files, check_certs, check_key, check_chain, find_algorithm,
     };
     const struct source src = { .cert_path = source->certificate,
                                 .key_path = source->key,
@@ -292,8 +253,7 @@ void sl_ca_unref(struct sl_ca **ca)
     *ca = NULL;
     if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
-    for (size_t i = 0; i < c->n_certs; i++)
-        X509_free(c->certs[i]);
+    sl_cert_chain_fini(&c->certs);
     sl_signing_key_free(&c->key);
     sl_signer_close(&c->remote);
     sl_free(c);
@@ -301,7 +261,7 @@ void sl_ca_unref(struct sl_ca **ca)
 
 X509 *sl_ca_cert(const struct sl_ca *ca)
 {
-    return ca->certs[0];
+    return ca->certs.v[0];
 }
 
 size_t sl_ca_chain_len(const struct sl_ca *ca)
@@ -463,15 +423,15 @@ static bool write_p12(BIO *bio, X509 *cert)
 /* What trust ends in.  A file without its root has but the authority to offer. */
 static X509 *anchor_of(const struct sl_ca *ca)
 {
-    X509 *last = ca->certs[ca->n_certs - 1];
+    X509 *last = ca->certs.v[ca->certs.n - 1];
 
-    return X509_self_signed(last, 0) == 1 ? last : ca->certs[0];
+    return X509_self_signed(last, 0) == 1 ? last : ca->certs.v[0];
 }
 
 static bool write_chain(BIO *bio, const struct sl_ca *ca)
 {
-    for (size_t i = 0; i < ca->n_certs; i++)
-        if (PEM_write_bio_X509(bio, ca->certs[i]) != 1)
+    for (size_t i = 0; i < ca->certs.n; i++)
+        if (PEM_write_bio_X509(bio, ca->certs.v[i]) != 1)
             return false;
     return true;
 }
@@ -520,7 +480,7 @@ static void describe_subject(const struct sl_ca *ca, struct sl_buf *out)
 
     sl_buf_add_str(out, SL_STR("subject: "));
     if (bio != NULL)
-        (void)X509_NAME_print_ex(bio, X509_get_subject_name(ca->certs[0]), 0,
+        (void)X509_NAME_print_ex(bio, X509_get_subject_name(ca->certs.v[0]), 0,
                                  XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
     add_bio(out, bio);
     sl_buf_add_char(out, '\n');
@@ -540,7 +500,7 @@ static void describe_fingerprint(const struct sl_ca *ca, struct sl_buf *out)
     unsigned char hash[EVP_MAX_MD_SIZE];
     unsigned n = 0;
 
-    (void)X509_digest(ca->certs[0], EVP_sha256(), hash, &n);
+    (void)X509_digest(ca->certs.v[0], EVP_sha256(), hash, &n);
     sl_buf_add_str(out, SL_STR("sha256 fingerprint: "));
     for (unsigned i = 0; i < n; i++)
         sl_buf_addf(out, i == 0 ? "%02X" : ":%02X", (unsigned)hash[i]);

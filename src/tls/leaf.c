@@ -22,8 +22,8 @@
 #include "base/mem.h"
 #include "tls/ca.h"
 #include "tls/crypto_fault.h"
+#include "tls/leaf_shape.h"
 
-#define BACKDATE_S 86400
 #define KEY_LIFE_US ((uint64_t)86400 * 1000000)
 /* sl_leaf_is_slow says so this much earlier than a forge replaces the key, so that no forge finds
  * on the loop that it has to make one. */
@@ -193,19 +193,18 @@ static X509_EXTENSION *make_fixed(int nid, bool critical, struct sl_str der)
     return ext;
 }
 
-/* basicConstraints CA:FALSE, keyUsage, extKeyUsage serverAuth: the same in every leaf of a kind. */
+/* The same in every leaf of a kind. */
 static void make_all_fixed(X509_EXTENSION *fixed[N_KINDS][N_FIXED])
 {
     static const char *const usages[N_KINDS] = {
-        [SL_LEAF_ECDSA_P256] = "\x03\x02\x07\x80", /* digitalSignature */
-        [SL_LEAF_RSA_2048] = "\x03\x02\x05\xa0",   /* and keyEncipherment */
+        [SL_LEAF_ECDSA_P256] = SL_LEAF_USAGE_ECDSA,
+        [SL_LEAF_RSA_2048] = SL_LEAF_USAGE_RSA,
     };
 
     for (int kind = 0; kind < N_KINDS; kind++) {
-        fixed[kind][0] = make_fixed(NID_basic_constraints, true, SL_STR("\x30\x00"));
-        fixed[kind][1] = make_fixed(NID_key_usage, true, sl_str_make(usages[kind], 4));
-        fixed[kind][2] = make_fixed(NID_ext_key_usage, false,
-                                    SL_STR("\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01"));
+        fixed[kind][0] = make_fixed(NID_basic_constraints, true, SL_STR(SL_LEAF_NO_AUTHORITY));
+        fixed[kind][1] = make_fixed(NID_key_usage, true, sl_str_of(usages[kind]));
+        fixed[kind][2] = make_fixed(NID_ext_key_usage, false, SL_STR(SL_LEAF_PURPOSE));
     }
 }
 
@@ -355,7 +354,7 @@ static bool set_serial(X509 *cert)
 
 static bool set_validity(X509 *cert, int64_t now, int64_t expires)
 {
-    return ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)(now - BACKDATE_S)) != NULL &&
+    return ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)(now - SL_LEAF_BACKDATE)) != NULL &&
            ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)expires) != NULL;
 }
 

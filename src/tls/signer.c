@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,16 +23,19 @@
 #include "tls/crypto_fault.h"
 #include "tls/signer_internal.h"
 
-#define ANSWER_US 1000000u
+/* Files are read, on a machine that may be busy. */
+#define ANSWER_US 3000000u
 /* Disks are slow to sync, and another process may be at it. */
 #define MAKE_US 30000000u
 #define LIVES 2 /* of signers, that one question may cost */
+#define END_MS 2000
 
 struct sl_signer {
     atomic_uint refs;
     pthread_mutex_t lock;
     int fd;
     pid_t keeper;
+    int keeper_fd; /* its pidfd, or -1 */
     bool is_silent;
     struct sl_signer_message question, answer; /* the last */
 };
@@ -59,7 +63,7 @@ enum sl_err sl_signer_start(uint32_t rate, struct sl_signer **ret_signer, struct
     keeper = fork();
     if (keeper == 0) {
         (void)close(fds[0]);
-        sl_signer_process(fds[1], rate, parent);
+        sl_signer_keep(fds[1], rate, parent);
     }
     (void)close(fds[1]);
     if (keeper < 0) {
@@ -71,6 +75,7 @@ enum sl_err sl_signer_start(uint32_t rate, struct sl_signer **ret_signer, struct
     (void)pthread_mutex_init(&s->lock, NULL);
     s->fd = fds[0];
     s->keeper = keeper;
+    s->keeper_fd = pidfd_open(keeper, 0);
     *ret_signer = s;
     return SL_OK;
 }
@@ -81,6 +86,21 @@ struct sl_signer *sl_signer_ref(struct sl_signer *signer)
     return signer;
 }
 
+/* It ends by itself when the socket is closed, and its signer with it, even one that hangs.  If it
+ * hangs itself and is not ours to kill, it dies with this process. */
+static void end_keeper(struct sl_signer *s)
+{
+    struct pollfd gone = { .fd = s->keeper_fd, .events = POLLIN };
+
+    (void)kill(s->keeper, SIGKILL);
+    while (s->keeper_fd >= 0 && poll(&gone, 1, END_MS) < 0 && errno == EINTR)
+        continue;
+    while (waitpid(s->keeper, NULL, s->keeper_fd >= 0 ? WNOHANG : 0) < 0 && errno == EINTR)
+        continue;
+    if (s->keeper_fd >= 0)
+        (void)close(s->keeper_fd);
+}
+
 void sl_signer_unref(struct sl_signer **signer)
 {
     struct sl_signer *s = *signer;
@@ -89,10 +109,7 @@ void sl_signer_unref(struct sl_signer **signer)
     if (s == NULL || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
     (void)close(s->fd);
-    /* Its signer dies with it, even one that hangs. */
-    (void)kill(s->keeper, SIGKILL);
-    while (waitpid(s->keeper, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    end_keeper(s);
     (void)pthread_mutex_destroy(&s->lock);
     sl_free(s);
 }
@@ -195,45 +212,69 @@ static enum sl_err ask(struct sl_signer *s, enum sl_signer_op op, struct sl_str 
 
 /* -- what can be asked -- */
 
-enum sl_err sl_signer_make_ca(struct sl_signer *signer, const char *cert_path, const char *key_path,
-                              struct sl_fault *fault)
+/* With the lock held. */
+static enum sl_err ask_about(struct sl_signer *s, enum sl_signer_op op,
+                             const struct sl_signer_paths *paths, struct sl_fault *fault)
 {
-    struct sl_buf paths = { 0 };
+    struct sl_buf body = { 0 };
     enum sl_err err;
 
-    sl_buf_add(&paths, cert_path, strlen(cert_path) + 1);
-    sl_buf_add(&paths, key_path, strlen(key_path) + 1);
-    (void)pthread_mutex_lock(&signer->lock);
-    err = ask(signer, SL_SIGNER_MAKE, sl_buf_str(&paths), fault);
-    (void)pthread_mutex_unlock(&signer->lock);
-    sl_buf_fini(&paths);
+    sl_buf_add(&body, paths->certificate, strlen(paths->certificate) + 1);
+    sl_buf_add(&body, paths->key, strlen(paths->key) + 1);
+    err = ask(s, op, sl_buf_str(&body), fault);
+    sl_buf_fini(&body);
     return err;
 }
 
-static enum sl_err read_public(struct sl_signer_key *key, const struct sl_signer_message *m,
-                               struct sl_fault *fault)
+enum sl_err sl_signer_make_ca(struct sl_signer *signer, const struct sl_signer_paths *paths,
+                              struct sl_fault *fault)
 {
-    const unsigned char *p = m->body;
+    enum sl_err err;
 
-    key->public = d2i_PUBKEY(NULL, &p, (long)m->n);
-    memcpy(key->id, m->key_id, sizeof(key->id));
-    key->life = m->life;
-    return key->public != NULL ? SL_OK : sl_crypto_fault_set(fault, SL_INTERNAL, key->path);
+    (void)pthread_mutex_lock(&signer->lock);
+    err = ask_about(signer, SL_SIGNER_MAKE, paths, fault);
+    (void)pthread_mutex_unlock(&signer->lock);
+    return err;
 }
 
-enum sl_err sl_signer_open(struct sl_signer *signer, const char *path,
-                           struct sl_signer_key **ret_key, struct sl_fault *fault)
+enum sl_err sl_signer_seal(struct sl_signer *signer, const struct sl_signer_paths *paths,
+                           struct sl_fault *fault)
 {
-    size_t n = strlen(path) + 1;
+    enum sl_err err;
+
+    (void)pthread_mutex_lock(&signer->lock);
+    err = ask_about(signer, SL_SIGNER_SEAL, paths, fault);
+    (void)pthread_mutex_unlock(&signer->lock);
+    return err;
+}
+
+static enum sl_err read_answer(struct sl_signer_key *key, const struct sl_signer_message *m,
+                               struct sl_cert_chain *out, struct sl_fault *fault)
+{
+    const unsigned char *p = m->body, *end = p + m->n;
+
+    key->public = d2i_PUBKEY(NULL, &p, end - p);
+    memcpy(key->id, m->key_id, sizeof(key->id));
+    key->life = m->life;
+    if (key->public != NULL && sl_cert_chain_parse(sl_str_make(p, (size_t)(end - p)), out))
+        return SL_OK;
+    return sl_crypto_fault_set(fault, SL_INTERNAL, key->path);
+}
+
+enum sl_err sl_signer_open(struct sl_signer *signer, const struct sl_signer_paths *paths,
+                           struct sl_cert_chain *out, struct sl_signer_key **ret_key,
+                           struct sl_fault *fault)
+{
+    size_t n = strlen(paths->key) + 1;
     struct sl_signer_key *key = sl_zalloc(sizeof(*key) + n);
     enum sl_err err;
 
-    memcpy(key->path, path, n);
+    memcpy(key->path, paths->key, n);
     key->signer = sl_signer_ref(signer);
     (void)pthread_mutex_lock(&signer->lock);
-    err = ask(signer, SL_SIGNER_OPEN, (struct sl_str){ path, n - 1 }, fault);
+    err = ask_about(signer, SL_SIGNER_OPEN, paths, fault);
     if (err == SL_OK)
-        err = read_public(key, &signer->answer, fault);
+        err = read_answer(key, &signer->answer, out, fault);
     (void)pthread_mutex_unlock(&signer->lock);
     if (err != SL_OK)
         sl_signer_close(&key);
@@ -272,6 +313,11 @@ EVP_PKEY *sl_signer_key_public(const struct sl_signer_key *key)
 struct sl_signer *sl_signer_of(const struct sl_signer_key *key)
 {
     return key->signer;
+}
+
+int sl_signer_death_fd(const struct sl_signer *signer)
+{
+    return signer->keeper_fd;
 }
 
 /* -- for lines -- */

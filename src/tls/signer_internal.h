@@ -6,6 +6,7 @@
 #ifndef SL_TLS_SIGNER_INTERNAL_H
 #define SL_TLS_SIGNER_INTERNAL_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,16 +17,18 @@
 struct sl_signer;
 struct sl_signer_key;
 
-#define SL_SIGNER_BODY_MAX ((size_t)16384)
+#define SL_SIGNER_BODY_MAX ((size_t)32768) /* ten certificates of RSA-4096 */
 /** Few enough for every buffer on the way: no answer ever waits for room. */
 #define SL_SIGNER_WINDOW 8u
 #define SL_SIGNER_KEY_ID 32
 
+/** Two paths: of the certificate, NUL, of the key, NUL. */
 enum sl_signer_op {
-    SL_SIGNER_OPEN,  /* path -> key_id, life, SubjectPublicKeyInfo */
+    SL_SIGNER_OPEN,  /* two paths -> key_id, life; SubjectPublicKeyInfo, certificates */
     SL_SIGNER_SIGN,  /* key_id; path, NUL, text -> signature; all that lines may ask */
     SL_SIGNER_CLOSE, /* key_id, life; no answer */
-    SL_SIGNER_MAKE,  /* path of the certificate, NUL, path of the key */
+    SL_SIGNER_MAKE,  /* two paths */
+    SL_SIGNER_SEAL,  /* two paths */
     SL_SIGNER_JOIN,  /* with a socket, a line from now on; no answer */
     SL_SIGNER_OPS
 };
@@ -61,7 +64,15 @@ bool sl_signer_name_key(const struct sl_signer_key *key, struct sl_signer_messag
 /** What an answer that refuses says. */
 enum sl_err sl_signer_refusal(const struct sl_signer_message *answer, struct sl_fault *fault);
 
-/** The process's whole life; ends when the other side's socket is closed, or @a parent dies. */
-_Noreturn void sl_signer_process(int fd, uint32_t rate, pid_t parent);
+/** What was sealed; in memory that each signer shares with the one after it. */
+struct sl_signer_bounds {
+    bool is_sealed;
+    char dirs[2][PATH_MAX];
+};
+
+/** Signs until the other end of @a fd is closed. */
+void sl_signer_serve(int fd, uint32_t rate, struct sl_signer_bounds *bounds);
+/** The keeper's whole life; ends when the other end of @a fd is closed, or @a parent dies. */
+_Noreturn void sl_signer_keep(int fd, uint32_t rate, pid_t parent);
 
 #endif

@@ -1,27 +1,19 @@
-/* signer_process.c -- holds keys and signs.  A keeper waits for the process that does, and starts
- * another should it die. */
+/* signer_process.c -- holds keys and signs, until the proxy has gone. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/capability.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "tls/ca.h"
+#include "tls/cert_chain.h"
 #include "tls/crypto_fault.h"
+#include "tls/leaf_shape.h"
 #include "tls/signer_internal.h"
 #include "tls/signing_key.h"
 
@@ -30,10 +22,6 @@
 /* A worker has one, and there are at most so many. */
 #define LINES_MAX 1024
 #define SECOND_US 1000000u
-/* After one that lived for less than a second, before the next. */
-#define PAUSE_MS 100
-#define KEY_MEMORY ((size_t)256 * 1024)
-#define KEY_MEMORY_UNIT 32
 
 struct slot {
     struct sl_signing_key *key; /* NULL: free */
@@ -49,7 +37,8 @@ struct keyring {
 
 struct desk {
     struct keyring ring;
-    uint64_t life; /* tells this process from the one before */
+    struct sl_signer_bounds *bounds; /* shared with the keeper */
+    uint64_t life;                   /* tells this process from the one before */
     nfds_t n_askers;
     struct pollfd askers[1 + LINES_MAX]; /* first those who wait, then lines */
     struct sl_signer_message message;    /* the question, and in its place the answer */
@@ -85,12 +74,38 @@ static enum sl_err identify(const struct sl_signing_key *key, uint8_t id[SL_SIGN
     return ok ? SL_OK : sl_crypto_fault_set(fault, SL_INTERNAL, "the key's name");
 }
 
-/* As find, or NULL with a fault; what is there already stays. */
-static struct slot *read_in(struct keyring *ring, const char *path, struct sl_fault *fault)
+static struct sl_str dir_of(const char *path)
 {
-    struct slot new = { 0 }, *slot;
-    enum sl_err err = sl_signing_key_read(path, &new.key, fault);
+    const char *slash = strrchr(path, '/');
 
+    return sl_str_make(path, slash != NULL ? (size_t)(slash - path) + 1 : 0);
+}
+
+static bool may_read(const struct sl_signer_bounds *bounds, const char *path,
+                     struct sl_fault *fault)
+{
+    bool may = !bounds->is_sealed;
+
+    for (size_t i = 0; i < SL_LEN(bounds->dirs) && !may; i++)
+        may = sl_str_eq(dir_of(path), sl_str_of(bounds->dirs[i]));
+    if (!may)
+        (void)sl_fault_set(fault, SL_CONFIG,
+                           "%s: the authority is read where it was at the start; restart to read "
+                           "it from another directory",
+                           path);
+    return may;
+}
+
+/* As find, or NULL with a fault; what is there already stays. */
+static struct slot *read_in(struct desk *d, const char *path, struct sl_fault *fault)
+{
+    struct keyring *ring = &d->ring;
+    struct slot new = { 0 }, *slot;
+    enum sl_err err;
+
+    if (!may_read(d->bounds, path, fault))
+        return NULL;
+    err = sl_signing_key_read(path, &new.key, fault);
     if (err == SL_OK)
         err = identify(new.key, new.id, fault);
     if (err != SL_OK) {
@@ -108,30 +123,60 @@ static struct slot *read_in(struct keyring *ring, const char *path, struct sl_fa
     return slot;
 }
 
-static bool put_public(EVP_PKEY *key, struct sl_signer_message *m)
+static const char *certificate_path(const struct sl_signer_message *m)
 {
-    int n = i2d_PUBKEY(key, NULL);
-    unsigned char *p = m->body;
+    return (const char *)m->body;
+}
 
-    if (n <= 0 || (size_t)n >= sizeof(m->body) || i2d_PUBKEY(key, &p) != n)
+static const char *key_path(const struct sl_signer_message *m)
+{
+    return certificate_path(m) + strlen(certificate_path(m)) + 1;
+}
+
+/* The paths have made room for it. */
+static bool put_answer(EVP_PKEY *key, const struct sl_cert_chain *chain,
+                       struct sl_signer_message *m)
+{
+    int n_key = i2d_PUBKEY(key, NULL);
+    unsigned char *p = m->body;
+    size_t room = sizeof(m->body) - 1, n_certs;
+
+    if (n_key <= 0 || (size_t)n_key > room || i2d_PUBKEY(key, &p) != n_key ||
+        !sl_cert_chain_write(chain, p, room - (size_t)n_key, &n_certs))
         return false;
-    m->n = (uint32_t)n;
+    m->n = (uint32_t)((size_t)n_key + n_certs);
     return true;
 }
 
-static enum sl_err open_key(struct desk *d, struct sl_fault *fault)
+static enum sl_err open_key(struct desk *d, const struct sl_cert_chain *chain,
+                            struct sl_fault *fault)
 {
     struct sl_signer_message *m = &d->message;
-    struct slot *slot = read_in(&d->ring, (const char *)m->body, fault);
+    struct slot *slot = read_in(d, key_path(m), fault);
 
     if (slot == NULL)
         return fault->err;
-    if (!put_public(sl_signing_key_pkey(slot->key), m))
-        return sl_fault_set(fault, SL_CONFIG, "the key is too long");
+    if (!put_answer(sl_signing_key_pkey(slot->key), chain, m))
+        return sl_fault_set(fault, SL_CONFIG, "key and certificates are too long");
     slot->n_holders++;
     m->life = d->life;
     memcpy(m->key_id, slot->id, sizeof(slot->id));
     return SL_OK;
+}
+
+static enum sl_err open_both(struct desk *d, struct sl_fault *fault)
+{
+    const char *path = certificate_path(&d->message);
+    struct sl_cert_chain chain = { 0 };
+    enum sl_err err;
+
+    if (!may_read(d->bounds, path, fault))
+        return fault->err;
+    err = sl_cert_chain_read(path, &chain, fault);
+    if (err == SL_OK)
+        err = open_key(d, &chain, fault);
+    sl_cert_chain_fini(&chain);
+    return err;
 }
 
 /* A second's worth may be asked for at once. */
@@ -149,15 +194,15 @@ static bool is_paid(struct keyring *ring)
 
 /* A signer that took another's place reads what that one held; the file may have changed since, the
  * certificate has not. */
-static const struct slot *find_or_read(struct keyring *ring, const struct sl_signer_message *m,
-                                       struct sl_fault *fault)
+static const struct slot *find_or_read(struct desk *d, struct sl_fault *fault)
 {
+    const struct sl_signer_message *m = &d->message;
     const char *path = (const char *)m->body;
-    const struct slot *slot = find(ring, m->key_id);
+    const struct slot *slot = find(&d->ring, m->key_id);
 
     if (slot != NULL)
         return slot;
-    slot = read_in(ring, path, fault);
+    slot = read_in(d, path, fault);
     if (slot == NULL || memcmp(slot->id, m->key_id, sizeof(slot->id)) == 0)
         return slot;
     (void)sl_fault_set(fault, SL_CONFIG, "%s: is another key by now; reload", path);
@@ -168,6 +213,7 @@ static enum sl_err sign(struct desk *d, struct sl_fault *fault)
 {
     struct sl_signer_message *m = &d->message;
     size_t named = strlen((const char *)m->body) + 1;
+    struct sl_str text = { (const char *)m->body + named, m->n - named };
     const struct slot *slot;
     struct sl_signature signature;
     enum sl_err err;
@@ -176,12 +222,13 @@ static enum sl_err sign(struct desk *d, struct sl_fault *fault)
         return sl_fault_set(fault, SL_INTERNAL, "a question without a text");
     if (!is_paid(&d->ring))
         return sl_fault_set(fault, SL_LIMIT, "over %u signatures a second", d->ring.rate);
-    slot = find_or_read(&d->ring, m, fault);
+    err = sl_leaf_check_shape(text, fault);
+    if (err != SL_OK)
+        return err;
+    slot = find_or_read(d, fault);
     if (slot == NULL)
         return fault->err;
-    err = sl_signing_key_sign(slot->key,
-                              (struct sl_str){ (const char *)m->body + named, m->n - named },
-                              &signature, fault);
+    err = sl_signing_key_sign(slot->key, text, &signature, fault);
     if (err != SL_OK)
         return err;
     m->n = (uint32_t)signature.n;
@@ -200,12 +247,32 @@ static void close_key(struct desk *d)
 
 static enum sl_err make(struct desk *d, struct sl_fault *fault)
 {
-    struct sl_ca_new_conf conf = { .key = SL_CA_ECDSA_P256 };
-    const char *certificate = (const char *)d->message.body;
-    const char *key = certificate + strlen(certificate) + 1;
+    const struct sl_ca_new_conf conf = { .key = SL_CA_ECDSA_P256 };
+    struct sl_signer_message *m = &d->message;
 
-    d->message.n = 0;
-    return sl_ca_create(certificate, key, &conf, fault);
+    if (d->bounds->is_sealed)
+        return sl_fault_set(fault, SL_CONFIG, "an authority is made at the start alone");
+    m->n = 0;
+    return sl_ca_create(certificate_path(m), key_path(m), &conf, fault);
+}
+
+static enum sl_err seal(struct desk *d, struct sl_fault *fault)
+{
+    struct sl_signer_message *m = &d->message;
+    const char *const paths[] = { certificate_path(m), key_path(m) };
+
+    if (d->bounds->is_sealed)
+        return sl_fault_set(fault, SL_INTERNAL, "the signer is sealed already");
+    for (size_t i = 0; i < SL_LEN(paths); i++) {
+        struct sl_str dir = dir_of(paths[i]);
+
+        if (dir.n >= sizeof(d->bounds->dirs[i]))
+            return sl_fault_set(fault, SL_CONFIG, "%s: path too long", paths[i]);
+        memcpy(d->bounds->dirs[i], dir.p, dir.n);
+    }
+    d->bounds->is_sealed = true;
+    m->n = 0;
+    return SL_OK;
 }
 
 /* -- questions and answers -- */
@@ -244,9 +311,10 @@ static ssize_t receive(struct desk *d, int fd)
 static void answer(struct desk *d)
 {
     static enum sl_err (*const acts[SL_SIGNER_OPS])(struct desk *, struct sl_fault *) = {
-        [SL_SIGNER_OPEN] = open_key,
+        [SL_SIGNER_OPEN] = open_both,
         [SL_SIGNER_SIGN] = sign,
         [SL_SIGNER_MAKE] = make,
+        [SL_SIGNER_SEAL] = seal,
     };
     struct sl_signer_message *m = &d->message;
     struct sl_fault fault = { 0 };
@@ -317,14 +385,14 @@ static bool serve_ready(struct desk *d)
     return true;
 }
 
-/* Until the proxy, which has the other end of the first socket, has gone. */
-static void serve(int fd, uint32_t rate)
+void sl_signer_serve(int fd, uint32_t rate, struct sl_signer_bounds *bounds)
 {
     struct desk *d = sl_zalloc(sizeof(*d));
     int n;
 
     sl_random(&d->life, sizeof(d->life));
     d->ring.rate = rate;
+    d->bounds = bounds;
     d->askers[0] = (struct pollfd){ .fd = fd, .events = POLLIN };
     d->n_askers = 1;
     do
@@ -333,106 +401,4 @@ static void serve(int fd, uint32_t rate)
     for (size_t i = 0; i < KEYS_MAX; i++)
         sl_signing_key_free(&d->ring.slots[i].key);
     sl_free(d);
-}
-
-/* -- life -- */
-
-/* Whoever stops the proxy signals the whole group, or every process of the service, and the proxy
- * goes on to forge until it has drained: the end is that of its socket. */
-static void ignore_signals(void)
-{
-    static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGPIPE };
-
-    for (size_t i = 0; i < SL_LEN(ignored); i++)
-        (void)signal(ignored[i], SIG_IGN);
-}
-
-/* Under a limit it is allocations that would fail, later. */
-static bool may_lock_all(void)
-{
-    struct rlimit locked = { 0 };
-    bool is_able = geteuid() == 0 && prctl(PR_CAPBSET_READ, CAP_IPC_LOCK, 0, 0, 0) == 1;
-
-    return is_able || (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur == RLIM_INFINITY);
-}
-
-/* Where not all of the memory may be locked, private keys have a part that is. */
-static void lock_memory(void)
-{
-    if (may_lock_all())
-        (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
-    else
-        (void)CRYPTO_secure_malloc_init(KEY_MEMORY, KEY_MEMORY_UNIT);
-}
-
-/* What the kernel or the limits of the system do not allow is done without.  The keeper as well as
- * the signer: who traces the one has the other. */
-static void harden(void)
-{
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-    (void)prctl(PR_SET_NAME, "sluice-signer");
-    (void)prctl(PR_SET_DUMPABLE, 0);
-    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-}
-
-/* Standard error stays, for those who look for the cause of a death. */
-static int keep_only(int fd)
-{
-    int kept = STDERR_FILENO + 1, null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-    for (int standard = STDIN_FILENO; null >= 0 && standard < STDERR_FILENO; standard++)
-        (void)dup2(null, standard);
-    if (fd != kept && dup2(fd, kept) < 0)
-        return fd;
-    (void)close_range((unsigned)kept + 1, ~0u, 0);
-    return kept;
-}
-
-/* One that finds no room is one of many, and they say the same. */
-static void say_lost(int fd)
-{
-    const struct sl_signer_message m = { 0 };
-
-    (void)send(fd, &m, sl_signer_size(&m), MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-static bool is_deserted(int fd)
-{
-    struct pollfd proxy = { .fd = fd };
-
-    return poll(&proxy, 1, 0) > 0 && (proxy.revents & POLLHUP) != 0;
-}
-
-/* Back when it has died.  Without room for a process there may be some later. */
-static void live_once(int fd, uint32_t rate)
-{
-    pid_t pid = fork();
-
-    if (pid == 0) {
-        harden();
-        lock_memory();
-        serve(fd, rate);
-        _exit(0);
-    }
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
-}
-
-_Noreturn void sl_signer_process(int fd, uint32_t rate, pid_t parent)
-{
-    static const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
-
-    ignore_signals();
-    harden();
-    fd = keep_only(fd);
-    while (getppid() == parent && !is_deserted(fd)) {
-        uint64_t start_us = sl_mono_us();
-
-        live_once(fd, rate);
-        say_lost(fd);
-        if (sl_mono_us() - start_us < SECOND_US)
-            (void)nanosleep(&pause, NULL);
-    }
-    _exit(0);
 }
