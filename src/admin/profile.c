@@ -2,15 +2,15 @@
  * read.
  *
  * Invariant: is_running exactly while a struct sl_profile is alive.  The profiler writes to a file
- * by name; that has none any more once it is open, so nothing is left behind whatever happens.
+ * by name; this one is memory, so nothing is left behind whatever happens.
  */
 #include "admin/profile.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #if SL_HAVE_PROFILER
 #include <gperftools/profiler.h>
@@ -107,34 +107,20 @@ void sl_profile_leave_to_threads(void)
 
 static void on_end(void *arg);
 
-static enum sl_err make_file(char *path, size_t size, int *ret_fd, struct sl_fault *fault)
-{
-    const char *dir = getenv("TMPDIR");
-    int n = snprintf(path, size, "%s/sluice-profile-XXXXXX",
-                     dir != NULL && dir[0] != '\0' ? dir : "/tmp");
-
-    if (n < 0 || (size_t)n >= size)
-        return sl_fault_set(fault, SL_INTERNAL, "TMPDIR is too long");
-    *ret_fd = mkostemp(path, O_CLOEXEC);
-    if (*ret_fd < 0)
-        return sl_fault_set(fault, SL_INTERNAL, "no temporary file can be made in %s",
-                            dir != NULL && dir[0] != '\0' ? dir : "/tmp");
-    return SL_OK;
-}
-
 /* Answers the file the profile goes to. */
 static enum sl_err begin(int *ret_fd, struct sl_fault *fault)
 {
-    char path[512] = "";
-    bool started;
+    int fd = memfd_create("sluice-profile", MFD_CLOEXEC);
+    char path[32];
 
-    if (make_file(path, sizeof(path), ret_fd, fault) != SL_OK)
-        return fault->err;
-    started = profiler_start(path);
-    unlink(path);
-    if (started)
+    if (fd < 0)
+        return sl_fault_set(fault, SL_INTERNAL, "no room for a profile");
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    if (profiler_start(path)) {
+        *ret_fd = fd;
         return SL_OK;
-    close(*ret_fd);
+    }
+    close(fd);
     return sl_fault_set(fault, SL_INTERNAL, "the profiler does not start");
 }
 

@@ -22,17 +22,24 @@ static const char *absolute_env(const char *name)
     return value != NULL && value[0] == '/' ? value : NULL;
 }
 
-/* NULL when there is nowhere to put it. */
-static const char *find_state_dir(struct sl_arena *a)
+char *sl_authority_state_dir(const char *named)
 {
     const char *state_home = absolute_env("XDG_STATE_HOME");
     const char *home = absolute_env("HOME");
+    struct sl_buf dir = { 0 };
+    char *copy;
 
+    if (named != NULL)
+        return sl_str_dup(sl_str_of(named));
     if (geteuid() == 0)
-        return "/var/lib/sluice";
+        return sl_str_dup(SL_STR("/var/lib/sluice"));
     if (state_home != NULL)
-        return in_dir(a, state_home, "sluice");
-    return home != NULL ? in_dir(a, home, ".local/state/sluice") : NULL;
+        sl_buf_addf(&dir, "%s/sluice", state_home);
+    else if (home != NULL)
+        sl_buf_addf(&dir, "%s/.local/state/sluice", home);
+    copy = dir.len != 0 ? sl_str_dup(sl_buf_str(&dir)) : NULL;
+    sl_buf_fini(&dir);
+    return copy;
 }
 
 enum sl_err sl_authority_find(struct sl_config *config, const char *state_dir,
@@ -43,8 +50,6 @@ enum sl_err sl_authority_find(struct sl_config *config, const char *state_dir,
             (struct sl_authority){ .certificate = config->ca_certificate, .key = config->ca_key };
         return SL_OK;
     }
-    if (state_dir == NULL)
-        state_dir = find_state_dir(&config->arena);
     if (state_dir == NULL)
         return sl_fault_set(fault, SL_CONFIG,
                             "no state directory: HOME is not set; name one with --state-dir");

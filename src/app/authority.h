@@ -19,11 +19,14 @@ struct sl_authority {
     struct sl_signer *signer;      /**< set by whoever has one: it makes, and holds, the key */
 };
 
-/** SL_CONFIG when neither the configuration names files nor a state directory can be found.
+/** Where the authority is when the configuration does not say; the caller's.
  *
- * @param state_dir  NULL: /var/lib/sluice for root, else $XDG_STATE_HOME/sluice, else
- *                   ~/.local/state/sluice
+ * @param named  NULL: /var/lib/sluice for root, else $XDG_STATE_HOME/sluice, else
+ *               ~/.local/state/sluice, else NULL
  */
+char *sl_authority_state_dir(const char *named);
+
+/** SL_CONFIG when the configuration names no files and there is no state directory. */
 enum sl_err sl_authority_find(struct sl_config *config, const char *state_dir,
                               struct sl_authority *ret_authority,
                               struct sl_fault *fault) SL_MUST_USE;

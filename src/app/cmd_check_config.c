@@ -23,8 +23,10 @@ static enum sl_err check_authority(const struct sl_options *o, struct sl_config 
 {
     struct sl_authority files;
     struct sl_ca *ca = NULL;
-    enum sl_err err = sl_authority_find(config, o->state_dir, &files, fault);
+    char *state_dir = sl_authority_state_dir(o->state_dir);
+    enum sl_err err = sl_authority_find(config, state_dir, &files, fault);
 
+    sl_free(state_dir);
     if (err != SL_OK || is_to_be_made(&files))
         return err;
     err = sl_authority_load(&files, &ca, fault);

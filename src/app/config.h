@@ -65,6 +65,13 @@ struct sl_config_upstream {
     struct sl_config_cidrs allow;
 };
 
+enum { SL_SANDBOX_ON, SL_SANDBOX_OFF };
+
+struct sl_config_security {
+    const char *user; /**< NULL: stays who it is */
+    uint32_t sandbox;
+};
+
 struct sl_config_limits {
     uint64_t connections, connections_per_client;
     uint64_t header_bytes, header_count, uri_bytes, body_bytes, streams, memory;
@@ -87,6 +94,7 @@ struct sl_config {
     struct sl_ruleset *ruleset;
     uint32_t fallback; /**< enum sl_action, ALLOW or DENY */
     struct sl_config_limits limits;
+    struct sl_config_security security;
     const char *log_access;
     uint32_t log_format;  /**< 0 text, 1 json */
     uint32_t log_level;   /**< enum sl_log_level */

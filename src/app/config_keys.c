@@ -139,6 +139,11 @@ static const struct sl_key keys[] = {
     { "limits.idle_timeout", SL_KEY_DURATION, TOP(limits.idle_timeout_ms), "120s", 1, DAY, .doc =
       "for a client's connection on which nothing happens" },
 
+    { "security.user", SL_KEY_STRING, TOP(security.user), "", .doc =
+      "whom to become once started, with the user's first group and no other; only root can" },
+    { "security.sandbox", SL_KEY_WORD, TOP(security.sandbox), "on", .words = "on|off", .doc =
+      "give up files that are not named here, and system calls that are not needed" },
+
     { "log.access", SL_KEY_STRING, TOP(log_access), "stderr", .doc =
       "one line an exchange: stderr, stdout, off, or a file" },
     { "log.format", SL_KEY_WORD, TOP(log_format), "text", .words = "text|json", .doc =

@@ -5,6 +5,7 @@
  */
 #include "app/daemon.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -12,11 +13,13 @@
 
 #include "admin/admin.h"
 #include "admin/profile.h"
+#include "app/authority.h"
 #include "app/cmd.h"
 #include "app/config.h"
 #include "app/notify.h"
 #include "app/options.h"
 #include "app/reload.h"
+#include "app/sandbox.h"
 #include "app/worker.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -110,7 +113,7 @@ static void become_ready(struct sl_daemon *d)
         for (uint32_t i = 0; i < d->n_workers; i++)
             sl_worker_listen(d->workers[i], at_link(it));
     if (d->admin.admin != NULL)
-        sl_admin_set_ready(d->admin.admin, true);
+        sl_admin_set_ready(d->admin.admin, !d->is_signer_dead);
     if (d->is_new_ca)
         sl_log(SL_LOG_INFO,
                "made a certificate authority: clients must trust %s, this machine does after "
@@ -208,6 +211,14 @@ static void count_reload(const char *result)
     sl_metric_add(sl_metric_child(family, (const char *const[]){ result }), 1);
 }
 
+/* A path that the shell can open. */
+static void say_what_bounds(const struct sl_daemon *d, const char *error)
+{
+    if (d->config->security.sandbox == SL_SANDBOX_ON && strstr(error, strerror(EACCES)) != NULL)
+        sl_log(SL_LOG_INFO, "the sandbox is made at the start: files in directories that were not "
+                            "named then need a restart");
+}
+
 static void on_reload_signal(void *arg, int signum)
 {
     struct sl_daemon *d = arg;
@@ -223,6 +234,7 @@ static void on_reload_signal(void *arg, int signum)
     } else {
         count_reload("failed");
         sl_log(SL_LOG_ERROR, "reload failed, the old configuration stays in force: %s", error.text);
+        say_what_bounds(d, error.text);
     }
     sl_notify_ready();
 }
@@ -260,6 +272,32 @@ static enum sl_err hear_signals(struct sl_daemon *d)
             return SL_LIMIT;
     }
     return SL_OK;
+}
+
+/* -- the signer -- */
+
+/* What replaces it needs rights that this process has given up. */
+static void on_signer_death(void *arg, unsigned events)
+{
+    struct sl_daemon *d = arg;
+
+    (void)events;
+    sl_watch_free(&d->signer_death);
+    d->is_signer_dead = true;
+    sl_log(SL_LOG_ERROR, "the signer was killed with its keeper: no certificate can be signed "
+                         "before a restart");
+    if (d->admin.admin != NULL)
+        sl_admin_set_ready(d->admin.admin, false);
+}
+
+static void watch_signer(struct sl_daemon *d)
+{
+    int fd = sl_signer_death_fd(d->signer);
+
+    if (fd < 0)
+        return;
+    d->signer_death = sl_watch_new(d->loop, fd, on_signer_death, d);
+    sl_watch_want(d->signer_death, SL_READABLE);
 }
 
 /* -- workers -- */
@@ -337,6 +375,7 @@ static enum sl_err init(struct sl_daemon *d)
     d->shared.tickets = sl_ticket_keys_new(TICKET_ROTATE_S);
     d->shared.admission = sl_admission_new(&(struct sl_admission_conf){
         .connections = UINT32_MAX, .connections_per_client = UINT32_MAX });
+    watch_signer(d);
     return hear_signals(d);
 }
 
@@ -367,6 +406,7 @@ static void fini(struct sl_daemon *d)
     free_workers(d);
     sl_timer_stop(&d->grace);
     sl_memory_watch_stop(&d->memory);
+    sl_watch_free(&d->signer_death);
     for (size_t i = 0; i < SL_DAEMON_SIGNALS; i++)
         sl_signal_free(&d->signals[i]);
     sl_mailbox_free(&d->mailbox);
@@ -378,6 +418,7 @@ static void fini(struct sl_daemon *d)
     sl_leaf_keys_free(&d->shared.leaf_keys);
     sl_config_free(&d->config);
     sl_signer_unref(&d->signer);
+    sl_free(d->state_dir);
     sl_chunk_drain();
     sl_log_stop();
 }
@@ -391,9 +432,77 @@ static int failed(enum sl_err err, const struct sl_reload_error *error)
                                         : error->text);
 }
 
+/* What this process gives up: it has to be done while it is alone. */
+static enum sl_err enter_sandbox(struct sl_daemon *d, struct sl_config *config,
+                                 struct sl_fault *fault)
+{
+    struct sl_authority files;
+    struct sl_signer_paths paths;
+    enum sl_err err = sl_authority_find(config, d->state_dir, &files, fault);
+
+    if (err != SL_OK)
+        return err;
+    files.signer = d->signer;
+    err = sl_authority_ensure(&files, &d->is_new_ca, fault);
+    if (err == SL_OK)
+        err = sl_sandbox_enter(config, &files, fault);
+    if (err != SL_OK || config->security.sandbox == SL_SANDBOX_OFF)
+        return err;
+    paths = (struct sl_signer_paths){ .certificate = files.certificate, .key = files.key };
+    return sl_signer_seal(d->signer, &paths, fault);
+}
+
+/* Reads the configuration and has this process be what it says. */
+static enum sl_err prepare(struct sl_daemon *d, struct sl_config **ret_config,
+                           struct sl_reload_error *error)
+{
+    struct sl_yaml_error yaml = { "" };
+    struct sl_fault fault = { 0 };
+    struct sl_log_conf log;
+    enum sl_err err = sl_config_load(&d->options->config, ret_config, &yaml);
+
+    if (err != SL_OK) {
+        (void)snprintf(error->text, sizeof(error->text), "%s", yaml.text);
+        return err;
+    }
+    log = sl_generation_log(*ret_config);
+    sl_log_configure(&log);
+    d->state_dir = sl_authority_state_dir(d->options->state_dir);
+    err = enter_sandbox(d, *ret_config, &fault);
+    if (err == SL_OK)
+        return SL_OK;
+    sl_config_free(ret_config);
+    (void)snprintf(error->text, sizeof(error->text), "%s", fault.text);
+    return err;
+}
+
+static int serve(struct sl_daemon *d, struct sl_config *config)
+{
+    struct sl_reload_error error = { "" };
+    enum sl_err err;
+
+    sl_log_start();
+    err = init(d);
+    if (err == SL_OK)
+        err = sl_reload_first(d, config, &error);
+    else
+        sl_config_free(&config);
+    if (err == SL_OK)
+        err = start_workers(d);
+    sl_snapshot_unref(&d->first);
+    if (err == SL_OK)
+        sl_loop_run(d->loop);
+    else
+        d->status = failed(err, &error);
+    d->state = SL_DAEMON_STOPPED;
+    fini(d);
+    return d->status;
+}
+
 int sl_cmd_run(const struct sl_options *options)
 {
     struct sl_daemon d = { .options = options, .status = SL_EXIT_OK };
+    struct sl_config *config = NULL;
     struct sl_reload_error error = { "" };
     struct sl_fault fault = { 0 };
     enum sl_err err;
@@ -402,22 +511,14 @@ int sl_cmd_run(const struct sl_options *options)
     err = set_process_limits();
     if (err != SL_OK)
         return failed(err, &error);
-    /* Before there are threads: it forks. */
+    /* Before there are threads, and while it has all rights: it forks. */
     err = sl_signer_start(SIGNATURES_PER_S, &d.signer, &fault);
     if (err != SL_OK)
         return sl_cmd_failed(err, fault.text);
-    sl_log_start();
-    err = init(&d);
+    err = prepare(&d, &config, &error);
     if (err == SL_OK)
-        err = sl_reload(&d, &error);
-    if (err == SL_OK)
-        err = start_workers(&d);
-    sl_snapshot_unref(&d.first);
-    if (err == SL_OK)
-        sl_loop_run(d.loop);
-    else
-        d.status = failed(err, &error);
-    d.state = SL_DAEMON_STOPPED;
-    fini(&d);
-    return d.status;
+        return serve(&d, config);
+    sl_signer_unref(&d.signer);
+    sl_free(d.state_dir);
+    return failed(err, &error);
 }

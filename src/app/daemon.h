@@ -45,6 +45,9 @@ struct sl_daemon {
     struct sl_mailbox *mailbox;
     struct sl_config *config; /**< in force; NULL before the first */
     struct sl_signer *signer; /**< has the authority's key */
+    struct sl_watch *signer_death;
+    bool is_signer_dead;
+    char *state_dir; /**< as it was found at the start; NULL: none */
     struct sl_shared shared;
     struct sl_listeners listeners;
     struct sl_admin_socket admin;

@@ -38,11 +38,9 @@ static bool is_first(const struct change *c)
 static enum sl_err prepare_authority(struct change *c)
 {
     struct sl_daemon *d = c->daemon;
-    enum sl_err err = sl_authority_find(c->config, d->options->state_dir, &c->authority, &c->fault);
+    enum sl_err err = sl_authority_find(c->config, d->state_dir, &c->authority, &c->fault);
 
     c->authority.signer = d->signer;
-    if (err == SL_OK && is_first(c))
-        err = sl_authority_ensure(&c->authority, &d->is_new_ca, &c->fault);
     return err != SL_OK ? err : sl_authority_load(&c->authority, &c->ca, &c->fault);
 }
 
@@ -163,7 +161,8 @@ static void commit_admin(struct change *c)
     if (socket->admin == NULL)
         return;
     sl_admin_set_ca(socket->admin, c->ca);
-    sl_admin_set_ready(socket->admin, c->daemon->state == SL_DAEMON_RUNNING);
+    sl_admin_set_ready(socket->admin,
+                       c->daemon->state == SL_DAEMON_RUNNING && !c->daemon->is_signer_dead);
 }
 
 static void order_workers(struct change *c)
@@ -189,6 +188,12 @@ static void say_sockets(const struct change *c)
                SL_CONTAINER(it, struct sl_listener, in_set)->name);
 }
 
+static bool is_other_security(const struct sl_config_security *a,
+                              const struct sl_config_security *b)
+{
+    return a->sandbox != b->sandbox || !sl_str_eq(sl_str_of(a->user), sl_str_of(b->user));
+}
+
 static void commit(struct change *c)
 {
     struct sl_daemon *d = c->daemon;
@@ -206,11 +211,38 @@ static void commit(struct change *c)
         say_sockets(c);
     if (!is_first(c) && c->config->workers != d->config->workers)
         sl_log(SL_LOG_WARN, "workers: the new number counts from the next start on");
+    if (!is_first(c) && is_other_security(&c->config->security, &d->config->security))
+        sl_log(SL_LOG_WARN, "security: what is new counts from the next start on");
     sl_listeners_commit(&d->listeners, &c->plan);
     sl_config_free(&d->config);
     d->config = c->config;
     d->ca_certificate = c->authority.certificate;
     c->config = NULL;
+}
+
+static enum sl_err put_into_force(struct change *c, struct sl_reload_error *error)
+{
+    enum sl_err err = prepare_authority(c);
+
+    if (err == SL_OK)
+        err = prepare_sockets_and_tools(c);
+    if (err == SL_OK)
+        commit(c);
+    else
+        (void)snprintf(error->text, sizeof(error->text), "%s",
+                       c->fault.text[0] != '\0' ? c->fault.text : sl_err_text(err));
+    sl_snapshot_unref(&c->snapshot);
+    sl_ca_unref(&c->ca);
+    sl_config_free(&c->config);
+    return err;
+}
+
+enum sl_err sl_reload_first(struct sl_daemon *d, struct sl_config *config,
+                            struct sl_reload_error *error)
+{
+    struct change c = { .daemon = d, .config = config, .admin_fd = -1 };
+
+    return put_into_force(&c, error);
 }
 
 enum sl_err sl_reload(struct sl_daemon *d, struct sl_reload_error *error)
@@ -219,20 +251,8 @@ enum sl_err sl_reload(struct sl_daemon *d, struct sl_reload_error *error)
     struct sl_yaml_error yaml = { "" };
     enum sl_err err = sl_config_load(&d->options->config, &c.config, &yaml);
 
-    if (err != SL_OK) {
-        (void)snprintf(error->text, sizeof(error->text), "%s", yaml.text);
-        return err;
-    }
-    err = prepare_authority(&c);
     if (err == SL_OK)
-        err = prepare_sockets_and_tools(&c);
-    if (err == SL_OK)
-        commit(&c);
-    else
-        (void)snprintf(error->text, sizeof(error->text), "%s",
-                       c.fault.text[0] != '\0' ? c.fault.text : sl_err_text(err));
-    sl_snapshot_unref(&c.snapshot);
-    sl_ca_unref(&c.ca);
-    sl_config_free(&c.config);
+        return put_into_force(&c, error);
+    (void)snprintf(error->text, sizeof(error->text), "%s", yaml.text);
     return err;
 }

@@ -61,6 +61,11 @@ enum sl_truth sl_expression_eval(const struct sl_expression *e, const struct sl_
 /** SL_FACT_BIT of every fact that some atom looks at. */
 uint32_t sl_expression_needs(const struct sl_expression *e);
 
+typedef void sl_file_fn(void *arg, const char *path);
+
+/** Each list file that it was made with, as it was named. */
+void sl_expression_each_file(const struct sl_expression *e, sl_file_fn *fn, void *arg);
+
 /** Appends the canonical text: hosts and networks in normal form, the fewest parentheses.  Parsing
  * it gives the same expression. */
 void sl_expression_write(const struct sl_expression *e, struct sl_buf *out);

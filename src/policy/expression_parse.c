@@ -457,6 +457,13 @@ enum sl_err sl_expression_parse(struct sl_str text, struct sl_expression **ret,
     return SL_OK;
 }
 
+void sl_expression_each_file(const struct sl_expression *e, sl_file_fn *fn, void *arg)
+{
+    for (const struct sl_node *n = e->owners; n != NULL; n = n->next_owner)
+        if (n->set != NULL)
+            fn(arg, n->text.p);
+}
+
 void sl_expression_free(struct sl_expression **e)
 {
     if (*e == NULL)

@@ -92,6 +92,13 @@ uint32_t sl_ruleset_needs(const struct sl_ruleset *set)
     return set->needs;
 }
 
+void sl_ruleset_each_file(const struct sl_ruleset *set, sl_file_fn *fn, void *arg)
+{
+    for (uint32_t i = 0; i < sl_ruleset_len(set); i++)
+        if (sl_ruleset_rule(set, i)->when != NULL)
+            sl_expression_each_file(sl_ruleset_rule(set, i)->when, fn, arg);
+}
+
 static enum sl_truth ask(const struct sl_rule *rule, const struct sl_facts *facts)
 {
     return rule->when != NULL ? sl_expression_eval(rule->when, facts) : SL_TRUE;

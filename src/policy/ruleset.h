@@ -78,6 +78,9 @@ const struct sl_rule *sl_ruleset_rule(const struct sl_ruleset *set, uint32_t ind
 /** SL_FACT_BIT of every fact that some rule looks at. */
 uint32_t sl_ruleset_needs(const struct sl_ruleset *set);
 
+/** Each list file of each rule; some come more than once. */
+void sl_ruleset_each_file(const struct sl_ruleset *set, sl_file_fn *fn, void *arg);
+
 /** Walks the rules in order; the first that is true decides, none means the default.
  *
  * What becomes of a rule that is unknown:

@@ -44,7 +44,7 @@ static void on_trouble(int os_errno, uint64_t n_lost)
 
 /* -- opening -- */
 
-static bool is_file(const char *path)
+bool sl_access_log_is_file(const char *path)
 {
     return strcmp(path, "off") != 0 && strcmp(path, "stdout") != 0 && strcmp(path, "stderr") != 0;
 }
@@ -207,7 +207,7 @@ static int look_at(const char *path)
 enum sl_err sl_access_log_check(const struct sl_access_log_conf *conf, struct sl_fault *fault)
 {
     char room[64];
-    int rc = is_file(conf->path) ? look_at(conf->path) : 0;
+    int rc = sl_access_log_is_file(conf->path) ? look_at(conf->path) : 0;
 
     if (rc == 0)
         return SL_OK;

@@ -21,6 +21,9 @@ struct sl_access_log;
 
 #define SL_ACCESS_LOG_QUEUE ((size_t)8 * 1024 * 1024)
 
+/** Whether `log.access` names a file, or what stands for one. */
+bool sl_access_log_is_file(const char *path);
+
 struct sl_access_log_conf {
     const char *path; /**< "stderr", "stdout", "off", or a file, appended to, 0640 */
     bool json;

@@ -122,6 +122,18 @@ def test_a_signer_that_hangs_holds_up_new_names_alone(sluice, origin, tunnel, co
     waiting.until(is_back, "a certificate")
 
 
+def test_without_its_keeper_it_is_missed(sluice, origin, tunnel, host):
+    """What could replace it was given up."""
+    proxy = sluice()
+    known = tunnel(proxy, host, origin.port)
+    os.kill(children(proxy.process.pid)[0], signal.SIGKILL)
+    proxy.wait_stderr("no certificate can be signed before a restart")
+    assert proxy.look("/readyz")[0] == 503
+    proxy.reload()
+    assert proxy.look("/readyz")[0] == 503
+    assert known.get("/").status == 200
+
+
 @pytest.mark.parametrize("hangs", [False, True])
 def test_nothing_is_left_when_the_proxy_is_killed(sluice, hangs):
     proxy = sluice()

@@ -39,10 +39,13 @@ class Sluice:
         self.dir = directory
         self.state = directory / "state"
         self.ca = self.state / "ca.pem"
-        self.file = directory / "sluice.yaml"
+        (directory / "conf").mkdir()
+        self.file = directory / "conf" / "sluice.yaml"
         self.access = directory / "access.log"
         self.base = {"log": {"access": str(self.access), "format": "json"},
                      "admin": {"address": "127.0.0.1:0"}, "workers": 2, "shutdown_grace": "2s"}
+        if "SLUICE_TEST_SANDBOX" in os.environ:
+            self.base["security"] = {"sandbox": os.environ["SLUICE_TEST_SANDBOX"]}
         self.errors = []
         self.condition = threading.Condition()
         self.ended = False
