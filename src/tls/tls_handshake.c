@@ -258,20 +258,21 @@ static int on_verified(int ok, X509_STORE_CTX *ctx)
     return ok;
 }
 
-static void set_host(SSL *ssl, const struct sl_tls_connect_conf *conf)
+static void set_name(SSL *ssl, const struct sl_tls_connect_conf *conf)
 {
+    struct sl_str name = conf->name.n != 0 ? conf->name : conf->host;
     struct sl_addr addr;
-    char *name;
+    char *sni;
 
     SSL_set_verify(ssl, conf->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, on_verified);
-    if (sl_addr_parse_ip(conf->host, &addr)) {
+    if (sl_addr_parse_ip(name, &addr)) {
         verify_addr(ssl, &addr);
         return;
     }
-    verify_name(ssl, conf->host);
-    name = sl_str_dup(conf->host);
-    (void)SSL_set_tlsext_host_name(ssl, name);
-    sl_free(name);
+    verify_name(ssl, name);
+    sni = sl_str_dup(name);
+    (void)SSL_set_tlsext_host_name(ssl, sni);
+    sl_free(sni);
 }
 
 static void offer_session(struct sl_stream *stream, SSL *ssl,
@@ -283,6 +284,8 @@ static void offer_session(struct sl_stream *stream, SSL *ssl,
     if (!conf->verify)
         return;
     sl_buf_addf(&key, "%.*s:%u", SL_FMT(conf->host), conf->port);
+    if (conf->name.n != 0)
+        sl_buf_addf(&key, " as %.*s", SL_FMT(conf->name));
     session = sl_tls_sessions_get(sl_tls_client_context_sessions(conf->context), sl_buf_str(&key));
     if (session != NULL)
         SSL_set_session(ssl, session);
@@ -307,7 +310,7 @@ struct sl_tls_handshake *sl_tls_connect_start(const struct sl_tls_connect_conf *
     sl_assert(ssl != NULL);
     SSL_set_connect_state(ssl);
     stream = sl_tls_stream_new(conf->loop, ssl, conf->lower, SL_STR(""));
-    set_host(ssl, conf);
+    set_name(ssl, conf);
     if (conf->http2)
         offer_http2(ssl);
     offer_session(stream, ssl, conf);

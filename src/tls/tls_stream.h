@@ -44,11 +44,12 @@ struct sl_tls_connect_conf {
     struct sl_loop *loop;
     struct sl_tls_client_context *context;
     struct sl_stream *lower; /**< taken over */
+    struct sl_str host;      /**< canonical: who is at the other end */
+    uint16_t port;           /**< with host and name, the key of the remembered session */
     struct sl_str
-        host;      /**< canonical: SNI when a name, and what the certificate is verified against */
-    uint16_t port; /**< with host, the key of the remembered session */
-    bool verify;   /**< false: any certificate will do; such sessions are not remembered */
-    bool http2;    /**< offers h2 before http/1.1 (RFC 7301) */
+        name;    /**< SNI when no address, and what the certificate is verified for; empty: host */
+    bool verify; /**< false: any certificate will do; such sessions are not remembered */
+    bool http2;  /**< offers h2 before http/1.1 (RFC 7301) */
 };
 
 /** The client's side: no deadline of its own. */

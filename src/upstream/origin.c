@@ -13,7 +13,7 @@
 struct sl_connect {
     const struct sl_route *route;
     struct sl_origin origin;
-    char *host; /* owns what origin.host points to */
+    char *host, *name; /* own what origin.host and origin.name point to */
     struct sl_timer deadline;
     struct sl_dial *dial;
     struct sl_task open; /* in place of dial when the route has an opener */
@@ -33,15 +33,18 @@ void sl_origin_key(const struct sl_origin *o, struct sl_buf *out)
     struct {
         uint64_t owner;
         uint16_t port;
-        uint8_t is_unix, tls, verify, http, zero[2];
+        uint8_t is_unix, tls, verify, http;
+        uint16_t name_len;
     } head = { .owner = o->owner,
                .port = o->port,
                .is_unix = o->is_unix,
                .tls = o->tls,
                .verify = o->verify,
-               .http = (uint8_t)o->http };
+               .http = (uint8_t)o->http,
+               .name_len = (uint16_t)o->name.n };
 
     sl_buf_add(out, &head, sizeof(head));
+    sl_buf_add_str(out, o->name);
     sl_buf_add_str(out, o->host);
 }
 
@@ -53,6 +56,8 @@ struct sl_connect *sl_connect_start(const struct sl_route *route, const struct s
     *c = (struct sl_connect){ .route = route, .origin = *origin, .done = done, .arg = arg };
     c->host = sl_str_dup(origin->host);
     c->origin.host.p = c->host;
+    c->name = sl_str_dup(origin->name);
+    c->origin.name.p = c->name;
     c->open = (struct sl_task){ .fn = on_open, .arg = c };
     sl_timer_start(route->loop, &c->deadline, route->connect_timeout_ms, on_deadline, c);
     if (route->open != NULL) {
@@ -81,6 +86,7 @@ void sl_connect_cancel(struct sl_connect **connect)
     sl_dial_cancel(&c->dial);
     sl_tls_handshake_cancel(&c->handshake);
     sl_free(c->host);
+    sl_free(c->name);
     sl_free(c);
 }
 
@@ -112,6 +118,7 @@ static void on_dialled(void *arg, struct sl_stream *stream, const struct sl_addr
                                                             .lower = stream,
                                                             .host = c->origin.host,
                                                             .port = c->origin.port,
+                                                            .name = c->origin.name,
                                                             .verify = c->origin.verify,
                                                             .http2 = c->origin.http != SL_HTTP_1 },
                              on_handshake, c);

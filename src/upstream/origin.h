@@ -31,6 +31,7 @@ enum sl_http_choice {
 /** What makes two connections interchangeable. */
 struct sl_origin {
     struct sl_str host; /**< canonical name or literal, or the path of a unix socket */
+    struct sl_str name; /**< with tls: what it is called and has to prove; empty: host */
     uint16_t port;
     bool is_unix;
     bool tls;

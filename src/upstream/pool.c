@@ -36,7 +36,7 @@ enum speech { SPEECH_UNKNOWN, SPEECH_HTTP1, SPEECH_HTTP2 };
 struct place {
     struct sl_pool *pool;
     struct sl_str key;       /* owned */
-    struct sl_origin origin; /* host: the key's end */
+    struct sl_origin origin; /* name, host: the key's end */
     enum speech speech;
     struct sl_link idle;    /* HTTP/1 connections, longest idle first */
     struct sl_link shared;  /* HTTP/2 connections */
@@ -119,6 +119,7 @@ static struct place *place_at(struct sl_pool *p, const struct sl_origin *origin)
         *at = (struct place){ .pool = p, .origin = *origin, .streams = STREAMS_GUESS };
         at->key = sl_str_make(sl_str_dup(sl_buf_str(&key)), key.len);
         at->origin.host = sl_str_skip(at->key, at->key.n - origin->host.n);
+        at->origin.name.p = at->origin.host.p - origin->name.n;
         sl_list_init(&at->idle);
         sl_list_init(&at->shared);
         sl_list_init(&at->waiters);

@@ -182,6 +182,12 @@ static void origins_do_not_mix(void **state)
     other = t.origin;
     other.owner = 1;
     assert_false(sl_pool_try(t.pool, &other, &l));
+    other = t.origin;
+    other.name = SL_STR("a.example");
+    assert_false(sl_pool_try(t.pool, &other, &l));
+    other.name = SL_STR("127.0.0");
+    other.host = SL_STR(".1");
+    assert_false(sl_pool_try(t.pool, &other, &l));
     end(&t);
 }
 

@@ -306,6 +306,7 @@ struct link {
     struct peer client, server;
     const struct sl_leaf *leaf; /* NULL: leaf_a */
     const char *host;           /* NULL: a.example */
+    const char *name;           /* NULL: the host's */
     int worker;
     bool careless; /* does not verify */
     bool sockets;  /* in place of memory */
@@ -332,6 +333,7 @@ static void start_client(struct link *l)
         .context = w.client,
         .host = sl_str_of(l->host != NULL ? l->host : "a.example"),
         .port = 443,
+        .name = sl_str_of(l->name != NULL ? l->name : ""),
         .verify = !l->careless,
     };
 
@@ -566,6 +568,21 @@ static void test_ticket_is_bound_to_names(void **state)
         sl_tls_sessions_drop(sessions, SL_STR("a.example:443"));
         sl_tls_sessions_drop(sessions, SL_STR("b.example:443"));
     }
+}
+
+/* threat: one-name */
+static void test_a_name_other_than_the_host_is_what_is_proved(void **state)
+{
+    struct link wrong = { .host = "b.example", .name = "a.example", .leaf = &w.leaf_b };
+
+    (void)state;
+    assert_false(is_resumed((struct link){ .host = "b.example", .leaf = &w.leaf_b }));
+    assert_false(is_resumed((struct link){ .host = "b.example", .name = "a.example" }));
+    assert_true(is_resumed((struct link){ .host = "b.example", .name = "a.example" }));
+    assert_true(is_resumed((struct link){ .host = "b.example", .leaf = &w.leaf_b }));
+    shake(&wrong);
+    assert_int_equal(wrong.client.fault.err, SL_CERT_WRONG_HOST);
+    hang_up(&wrong);
 }
 
 static void test_sessions_are_bounded(void **state)
@@ -974,6 +991,7 @@ int main(void)
         TEST(test_info),
         TEST(test_resumes_across_workers),
         TEST(test_ticket_is_bound_to_names),
+        TEST(test_a_name_other_than_the_host_is_what_is_proved),
         TEST(test_sessions_are_bounded),
         TEST(test_unverified_sessions_are_not_remembered),
         TEST(test_no_tickets),
