@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "base/mem.h"
+#include "http/uri.h"
 
 static void add_cstr(struct sl_buf *b, const char *text)
 {
@@ -30,11 +31,23 @@ static void add_framing(struct sl_buf *b, const struct sl_head *head)
         sl_buf_addf(b, "%s[\"transfer-encoding\",\"chunked\"]", comma);
 }
 
-static void add_headers(struct sl_buf *b, const struct sl_head *head)
+/* As the codec writes it.  A name that a rule excepts is no address: it needs no brackets. */
+static void add_host(struct sl_buf *b, const struct sl_head *head, const char *comma)
 {
+    sl_buf_addf(b, "[\"host\",\"%.*s", SL_FMT(head->host));
+    if (head->port != sl_scheme_port(head->scheme))
+        sl_buf_addf(b, ":%u", head->port);
+    sl_buf_addf(b, "\"]%s", comma);
+}
+
+static void add_headers(struct sl_buf *b, const struct sl_question *q)
+{
+    const struct sl_head *head = q->head;
     const struct sl_fields *fields = &head->fields;
 
     add_cstr(b, ",\"headers\":[");
+    if (!sl_str_eq(head->host, q->facts->host))
+        add_host(b, head, fields->n != 0 || head->framing != SL_FRAMING_NONE ? "," : "");
     for (uint32_t i = 0; i < fields->n; i++) {
         const struct sl_field *f = &fields->v[i];
 
@@ -70,7 +83,7 @@ static void add_request(struct sl_buf *b, const struct sl_question *q)
         sl_buf_addf(b, ",\"http\":\"%u\"", q->head->major);
     else
         sl_buf_addf(b, ",\"http\":\"%u.%u\"", q->head->major, q->head->minor);
-    add_headers(b, q->head);
+    add_headers(b, q);
     sl_buf_add_char(b, '}');
 }
 
@@ -163,6 +176,7 @@ static struct sl_head *copy_head(const struct sl_head *from, struct sl_arena *a)
         return NULL;
     to = sl_arena_alloc(a, sizeof(*to));
     *to = (struct sl_head){ .arena = a,
+                            .host = sl_arena_str(a, from->host),
                             .target = sl_arena_str(a, from->target),
                             .framing = from->framing,
                             .content_length = from->content_length };

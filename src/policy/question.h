@@ -23,14 +23,15 @@ struct sl_question {
     uint16_t connect_port;
     const char *tls_version;    /**< towards the client, NULL outside TLS */
     struct sl_str alpn;         /**< agreed on with the client, empty for none */
-    const struct sl_head *head; /**< the request as it will be sent; NULL in phase connect */
+    const struct sl_head *head; /**< the request as it will be sent; NULL in phase connect; its host
+                                   is told, as a field, when it is not that of facts */
     struct sl_str text; /**< written by sl_question_write: the document without id and client */
 };
 
 /** Writes q->text into @a a. */
 void sl_question_write(struct sl_question *q, struct sl_arena *a);
 
-/** A copy that outlives its exchange, text included; everything in @a a.  Of the head only
+/** A copy that outlives its exchange, text included; everything in @a a.  Of the head only host,
  * target and framing come along. */
 struct sl_question *sl_question_copy(const struct sl_question *q, struct sl_arena *a);
 

@@ -41,6 +41,17 @@ static struct sl_rule *append(struct sl_ruleset *set)
     return &set->rules[set->n++];
 }
 
+static const struct sl_host_pattern *copy_names(struct sl_arena *a, const struct sl_rule *rule)
+{
+    struct sl_host_pattern *names = sl_arena_alloc(a, (rule->n_names + 1) * sizeof(*names));
+
+    for (uint32_t i = 0; i < rule->n_names; i++) {
+        names[i] = rule->names[i];
+        names[i].name = sl_arena_str(a, rule->names[i].name);
+    }
+    return names;
+}
+
 void sl_ruleset_add(struct sl_ruleset *set, struct sl_rule *rule)
 {
     struct sl_rule *mine = append(set);
@@ -50,6 +61,7 @@ void sl_ruleset_add(struct sl_ruleset *set, struct sl_rule *rule)
     if (rule->n_checks > 0)
         memcpy(checks, rule->checks, rule->n_checks * sizeof(*checks));
     mine->checks = checks;
+    mine->names = copy_names(&set->arena, rule);
     mine->reason = sl_arena_str(&set->arena, rule->reason);
     mine->name = rule->name.n > 0 ? sl_arena_str(&set->arena, rule->name)
                                   : sl_arena_printf(&set->arena, "rule-%u", set->n);
@@ -169,6 +181,16 @@ struct sl_decision sl_ruleset_decide_response(const struct sl_ruleset *set,
                                          .in_doubt = truth == SL_UNKNOWN };
     }
     return *request;
+}
+
+bool sl_rule_permits_name(const struct sl_rule *rule, struct sl_str host, struct sl_str name)
+{
+    if (sl_str_eq(name, host))
+        return true;
+    for (uint32_t i = 0; i < rule->n_names; i++)
+        if (sl_host_pattern_match(&rule->names[i], name))
+            return true;
+    return false;
 }
 
 const char *sl_action_name(enum sl_action action)

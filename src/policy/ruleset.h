@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "policy/expression.h"
 #include "policy/facts.h"
+#include "policy/host_pattern.h"
 
 enum sl_action {
     SL_ACTION_ALLOW,  /**< let through unasked */
@@ -34,6 +35,9 @@ struct sl_rule {
     struct sl_str name;   /**< decided_by in logs and metrics; NUL-terminated once added; when
                              empty, add makes it "rule-N", N from 1 */
     uint32_t line;        /**< in the configuration file, 0 when not from a file */
+    const struct sl_host_pattern *names; /**< that SNI and Host may say inside a tunnel to another
+                                            host, where this rule decides */
+    uint32_t n_names;
     enum sl_override verify, http2, preconnect;
 };
 
@@ -102,6 +106,10 @@ struct sl_decision sl_ruleset_decide(const struct sl_ruleset *set, const struct 
 struct sl_decision sl_ruleset_decide_response(const struct sl_ruleset *set,
                                               const struct sl_facts *facts,
                                               const struct sl_decision *request);
+
+/** Whether a tunnel to @a host may be spoken to as @a name, where @a rule decides: it is the same,
+ * or one of the rule's names.  Both are canonical (http/uri.h). */
+bool sl_rule_permits_name(const struct sl_rule *rule, struct sl_str host, struct sl_str name);
 
 const char *sl_action_name(enum sl_action action); /**< "allow" */
 

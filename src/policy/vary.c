@@ -61,6 +61,16 @@ static void add_number(struct sl_buf *out, unsigned n)
     add_part(out, sl_str_make(&n, sizeof(n)));
 }
 
+/* Of the host all that a rule lets it be called, since `vary` has no other word for these. */
+static void add_names(const struct sl_question *q, struct sl_buf *out)
+{
+    struct sl_str host = q->facts->host, sni = q->facts->sni;
+
+    add_part(out, host);
+    add_part(out, sni.n != 0 ? sni : host);
+    add_part(out, q->head != NULL ? q->head->host : host);
+}
+
 static void add_one(enum sl_vary_part part, const struct sl_question *q, struct sl_buf *out)
 {
     const struct sl_facts *f = q->facts;
@@ -81,7 +91,7 @@ static void add_one(enum sl_vary_part part, const struct sl_question *q, struct 
         add_part(out, f->scheme);
         break;
     case SL_VARY_HOST:
-        add_part(out, f->host);
+        add_names(q, out);
         break;
     case SL_VARY_PORT:
         add_number(out, f->port);

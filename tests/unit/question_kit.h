@@ -25,6 +25,7 @@ struct asked {
 /* Zeroed members: the plain GET of http://example.com/ by 10.0.0.1. */
 struct asked_conf {
     const char *client, *user, *method, *host, *target;
+    const char *sni, *said;   /* the request's own name; NULL: host */
     const char *name, *value; /* a field */
     enum sl_phase phase;
     bool is_plain; /* no CONNECT */
@@ -42,7 +43,7 @@ static inline void asked_init(struct asked *a, struct asked_conf c)
 {
     *a = (struct asked){ .head = { .method = word_or(c.method, "GET"),
                                    .scheme = SL_STR("https"),
-                                   .host = word_or(c.host, "example.com"),
+                                   .host = word_or(c.said, word_or(c.host, "example.com").p),
                                    .port = c.port != 0 ? c.port : 443,
                                    .framing = c.framing,
                                    .content_length = c.content_length,
@@ -54,7 +55,8 @@ static inline void asked_init(struct asked *a, struct asked_conf c)
         sl_fields_add(&a->head.fields, &a->arena, sl_str_of(c.name), sl_str_of(c.value));
     a->facts = (struct sl_facts){ .client = &a->client,
                                   .user = word_or(c.user, ""),
-                                  .host = a->head.host,
+                                  .host = word_or(c.host, "example.com"),
+                                  .sni = word_or(c.sni, ""),
                                   .port = a->head.port,
                                   .scheme = a->head.scheme,
                                   .method = a->head.method,
@@ -63,7 +65,7 @@ static inline void asked_init(struct asked *a, struct asked_conf c)
     a->q = (struct sl_question){ .phase = c.phase,
                                  .id = "01JD0000000000000000000000",
                                  .facts = &a->facts,
-                                 .connect_host = c.is_plain ? SL_STR("") : a->head.host,
+                                 .connect_host = c.is_plain ? SL_STR("") : a->facts.host,
                                  .connect_port = 443,
                                  .head = &a->head };
     sl_question_write(&a->q, &a->arena);

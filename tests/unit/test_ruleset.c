@@ -172,10 +172,14 @@ static void test_rules_are_copied(void **state)
     struct sl_ruleset *set = sl_ruleset_new(SL_ACTION_DENY);
     struct sl_ruleset *other;
     char reason[] = "advertising";
+    char named[] = "a.example";
+    struct sl_host_pattern names[] = { { .kind = SL_HOST_NAME, .name = sl_str_of(named) } };
     uint32_t checks[] = { 3, 1 };
     struct sl_rule rule = { .action = SL_ACTION_CHECK,
                             .checks = checks,
                             .n_checks = 2,
+                            .names = names,
+                            .n_names = 1,
                             .reason = sl_str_of(reason),
                             .line = 12,
                             .verify = SL_FORCE_OFF };
@@ -187,6 +191,8 @@ static void test_rules_are_copied(void **state)
     rule.n_checks = 0;
     sl_ruleset_add(set, &rule);
     memset(reason, 'x', sizeof(reason) - 1);
+    memset(named, 'x', sizeof(named) - 1);
+    names[0].kind = SL_HOST_NET;
     checks[0] = 9;
     other = sl_ruleset_ref(set);
     sl_ruleset_unref(&set);
@@ -197,6 +203,7 @@ static void test_rules_are_copied(void **state)
     assert_string_equal(copy->reason.p, "advertising");
     assert_int_equal(copy->checks[0], 3);
     assert_int_equal(copy->checks[1], 1);
+    assert_true(sl_rule_permits_name(copy, SL_STR("b.example"), SL_STR("a.example")));
     assert_int_equal(copy->verify, SL_FORCE_OFF);
     assert_int_equal(copy->http2, SL_INHERIT);
     assert_string_equal(sl_ruleset_rule(other, 1)->name.p, "second");
@@ -204,6 +211,44 @@ static void test_rules_are_copied(void **state)
     assert_int_equal(sl_ruleset_rule(other, 2)->action, SL_ACTION_DENY);
     sl_ruleset_unref(&other);
     sl_ruleset_unref(&other);
+}
+
+/* threat: one-name */
+static void test_exceptions_are_named(void **state)
+{
+    static const struct {
+        const char *host, *name; /* of the tunnel; said inside */
+        bool named, unnamed;     /* by a rule with names, by one without */
+    } rows[] = {
+        { "lb.example", "lb.example", true, true },
+        { "lb.example", "a.example", true, false },
+        { "192.0.2.7", "a.example", true, false },
+        { "lb.example", "www.a.example", false, false },
+        { "lb.example", "xa.example", false, false },
+        { "lb.example", "example", false, false },
+        { "lb.example", "x.b.example", true, false },
+        { "lb.example", "y.x.b.example", true, false },
+        { "lb.example", "b.example", false, false },
+        { "lb.example", "c.example", true, false },
+        { "lb.example", "x.c.example", true, false },
+        { "lb.example", "192.0.2.7", false, false },
+        { "lb.example", "", false, false },
+    };
+    struct sl_host_pattern names[] = {
+        { .kind = SL_HOST_NAME, .name = SL_STR("a.example") },
+        { .kind = SL_HOST_BELOW, .name = SL_STR("b.example") },
+        { .kind = SL_HOST_TREE, .name = SL_STR("c.example") },
+    };
+    struct sl_rule with = { .names = names, .n_names = SL_LEN(names) }, without = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(rows); i++) {
+        struct sl_str host = sl_str_of(rows[i].host), name = sl_str_of(rows[i].name);
+
+        if (sl_rule_permits_name(&with, host, name) != rows[i].named ||
+            sl_rule_permits_name(&without, host, name) != rows[i].unnamed)
+            fail_msg("row %zu", i);
+    }
 }
 
 static void test_needs(void **state)
@@ -232,7 +277,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decisions),        cmocka_unit_test(test_second_look),
         cmocka_unit_test(test_rules_are_copied), cmocka_unit_test(test_needs),
-        cmocka_unit_test(test_action_names),
+        cmocka_unit_test(test_action_names),     cmocka_unit_test(test_exceptions_are_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

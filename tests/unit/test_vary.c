@@ -66,6 +66,13 @@ static void keys_differ_by_what_is_named(void **state)
         { { "header:x" }, { .name = "x", .value = "1" }, { .name = "x", .value = "2" }, false },
         { { "header:x" }, { .name = "x", .value = "" }, { 0 }, false },
         { { "header:x" }, { .name = "y", .value = "1" }, { 0 }, true },
+        /* All that the host is called. */
+        { { "host" }, { 0 }, { .sni = "example.com" }, true },
+        { { "host" }, { 0 }, { .sni = "example.org" }, false },
+        { { "host" }, { 0 }, { .said = "example.org" }, false },
+        { { "host" }, { .sni = "example.org" }, { .said = "example.org" }, false },
+        { { "header:host" }, { .phase = R }, { .phase = R, .said = "example.org" }, false },
+        { { NULL }, { .phase = R }, { .phase = R, .said = "example.org" }, false },
         /* What the head's own members hold in place of a field. */
         { { "header:Host" }, { 0 }, { .host = "example.org" }, false },
         { { "header:host" }, { 0 }, { .port = 8443 }, false },
@@ -182,6 +189,13 @@ static void documents(void **state)
                            "\"path\":\"/a\",\"query\":\"b=1\",\"target\":\"/a?b=1\","
                            "\"http\":\"1.1\",\"headers\":[[\"x-a\",\"\\\"1\\\"\"]]}}");
     assert_document(
+        (struct asked_conf){ .phase = SL_PHASE_REQUEST, .said = "a.example", .port = 8443 },
+        BEFORE "null},\"phase\":\"request\",\"connect\":{\"host\":\"example.com\","
+               "\"port\":443},\"tls\":null,\"request\":{\"method\":\"GET\","
+               "\"scheme\":\"https\",\"host\":\"example.com\",\"port\":8443,\"path\":\"/\","
+               "\"query\":\"\",\"target\":\"/\",\"http\":\"1.1\","
+               "\"headers\":[[\"host\",\"a.example:8443\"]]}}");
+    assert_document(
         (struct asked_conf){
             .phase = SL_PHASE_REQUEST, .is_plain = true, .name = "x", .value = "\xff" },
         BEFORE "null},\"phase\":\"request\",\"connect\":null,\"tls\":null,"
@@ -222,6 +236,7 @@ static void a_copy_has_the_same_key(void **state)
         asked_init(&a, (struct asked_conf){ .target = "/a?",
                                             .name = "x",
                                             .value = "y",
+                                            .said = "a.example",
                                             .framing = SL_FRAMING_LENGTH,
                                             .content_length = 7 });
         sl_vary_key(&v, &a.q, &ka);
