@@ -169,6 +169,10 @@ static void add_json_upstream(struct sl_buf *out, const struct sl_record *r)
     add_bool(out, MEMBER("opaque"), r->opaque);
     if (r->close_code != 0)
         add_number(out, MEMBER("close_code"), r->close_code);
+    if (r->connect.n != 0)
+        add_str(out, MEMBER("connect"), r->connect);
+    if (r->sni.n != 0)
+        add_str(out, MEMBER("sni"), r->sni);
 }
 
 static void add_json_error(struct sl_buf *out, const struct sl_record *r)
@@ -343,6 +347,8 @@ static void add_text_circumstances(struct sl_buf *out, const struct sl_record *r
         sl_buf_add_str(out, PAIR("close"));
         sl_buf_add_u64(out, r->close_code);
     }
+    add_pair(out, PAIR("connect"), r->connect);
+    add_pair(out, PAIR("sni"), r->sni);
     add_pair(out, PAIR("user"), r->user);
     add_pair(out, PAIR("listener"), r->listener);
     if (r->error != SL_OK) {

@@ -35,6 +35,7 @@ struct sl_record {
     const char *id;
     const struct sl_addr *client;
     struct sl_str user, listener, method, scheme, host, target;
+    struct sl_str connect, sni; /**< where they are not host, else empty */
     uint16_t port;
     uint8_t http_major, http_minor;
     uint16_t status; /**< sent to the client; 0: none */

@@ -59,6 +59,10 @@ static void describe_request(const struct sl_exchange *x, struct sl_record *r)
         r->host = x->request->host;
         r->port = x->forward.port != 0 ? x->forward.port : x->request->port;
     }
+    if (!sl_str_eq(x->client->connect_host, r->host))
+        r->connect = x->client->connect_host;
+    if (!sl_str_eq(x->client->sni, r->host))
+        r->sni = x->client->sni;
     r->method = x->request->method;
     r->scheme = x->facts.scheme.n != 0 ? x->facts.scheme : x->request->scheme;
     r->target = x->request->target;

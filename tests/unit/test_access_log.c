@@ -109,6 +109,25 @@ static void json_says_null_for_what_is_not_there(void **state)
         "\"tls_client\":null,\"tls_upstream\":null,\"opaque\":false,\"error\":null}\n");
 }
 
+static void other_names_are_said_when_there_are(void **state)
+{
+    struct sl_record r = empty_record();
+    struct sl_buf text = { 0 }, json = { 0 };
+
+    (void)state;
+    r.host = SL_STR("a.example");
+    r.connect = SL_STR("192.0.2.7");
+    r.sni = SL_STR("b.example");
+    sl_access_line_json(&json, &r);
+    sl_buf_add_char(&json, '\0');
+    assert_non_null(strstr(json.p, ",\"connect\":\"192.0.2.7\",\"sni\":\"b.example\",\"error\""));
+    sl_access_line_text(&text, &r);
+    sl_buf_add_char(&text, '\0');
+    assert_non_null(strstr(text.p, " connect=192.0.2.7 sni=b.example "));
+    sl_buf_fini(&text);
+    sl_buf_fini(&json);
+}
+
 static json_t *parse_line(const struct sl_record *r)
 {
     struct sl_buf b = { 0 };
@@ -633,6 +652,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_has_every_field_in_order),
         cmocka_unit_test(json_says_null_for_what_is_not_there),
+        cmocka_unit_test(other_names_are_said_when_there_are),
         cmocka_unit_test(json_survives_any_bytes),
         cmocka_unit_test(json_detail_comes_with_an_error_only),
         cmocka_unit_test(query_of_a_denied_request_is_cut),
