@@ -36,7 +36,7 @@ struct sl_config_check {
 
 /** An item of `rules` as it stands in the file; made into a rule of the ruleset. */
 struct sl_config_rule {
-    const struct sl_yaml_node *when, *action, *status;
+    const struct sl_yaml_node *when, *action, *status, *names;
     const char *reason, *name;
     uint32_t verify, preconnect, http2; /**< enum sl_override */
 };

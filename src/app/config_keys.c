@@ -106,6 +106,8 @@ static const struct sl_key keys[] = {
       "shown on the page and in the log" },
     { "rules[].name", SL_KEY_STRING, RULE(name), "", .doc =
       "what logs and metrics call it; rule-N when not named" },
+    { "rules[].names", SL_KEY_NODE, RULE(names), "", .doc =
+      "names that SNI, Host and :authority may say in a tunnel to another host, where this rule decides" },
     { "rules[].upstream.verify", SL_KEY_OVERRIDE, RULE(verify), "", .doc =
       "upstream.verify for what this rule decides" },
     { "rules[].upstream.http2", SL_KEY_OVERRIDE, RULE(http2), "", .doc =

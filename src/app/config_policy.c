@@ -306,6 +306,41 @@ static enum sl_err make_status(struct maker *m, const struct sl_yaml_node *node,
     return SL_OK;
 }
 
+/* An exception is named: not by an address, and not all at once. */
+static enum sl_err add_name(struct maker *m, const struct sl_yaml_node *node, struct sl_rule *rule)
+{
+    struct sl_host_pattern *names = (struct sl_host_pattern *)(uintptr_t)rule->names;
+    struct sl_host_pattern *name = &names[rule->n_names];
+
+    if (node->kind != SL_YAML_SCALAR ||
+        !sl_host_pattern_parse(node->value, &m->config->arena, name) || name->kind == SL_HOST_NET)
+        return sl_yaml_fail(m->error, node->at,
+                            "rules[].names: names expected, as name, *.name or .name");
+    rule->n_names++;
+    return SL_OK;
+}
+
+static enum sl_err make_names(struct maker *m, const struct sl_yaml_node *node,
+                              struct sl_rule *rule)
+{
+    enum sl_err err = SL_OK;
+    uint32_t n = 0;
+
+    if (node == NULL)
+        return SL_OK;
+    if (rule->action == SL_ACTION_DENY || rule->action == SL_ACTION_REFUSE)
+        return sl_yaml_fail(m->error, node->key_at,
+                            "rules[].names: not with deny or refuse, by which nothing passes");
+    if (node->kind != SL_YAML_LIST || node->first == NULL)
+        return sl_yaml_fail(m->error, node->at, "rules[].names: a list of at least one expected");
+    for (const struct sl_yaml_node *i = node->first; i != NULL; i = i->next)
+        n++;
+    rule->names = sl_arena_alloc(&m->config->arena, n * sizeof(*rule->names));
+    for (const struct sl_yaml_node *i = node->first; i != NULL && err == SL_OK; i = i->next)
+        err = add_name(m, i, rule);
+    return err;
+}
+
 static enum sl_err make_when(struct maker *m, const struct sl_yaml_node *node, struct sl_rule *rule)
 {
     struct sl_parse_error problem = { .column = 1 };
@@ -355,6 +390,8 @@ static enum sl_err make_rule(struct maker *m, const struct sl_config_rule *item)
 
     if (err == SL_OK)
         err = make_status(m, item->status, &rule);
+    if (err == SL_OK)
+        err = make_names(m, item->names, &rule);
     if (err == SL_OK)
         err = make_when(m, item->when, &rule);
     if (err == SL_OK)

@@ -155,7 +155,7 @@ static enum sl_err on_first(void *arg, struct sl_str first)
 {
     struct sl_conn *c = arg;
 
-    return sl_sni_look(first, c->client.connect_host, &c->arena, &c->fault);
+    return sl_sni_look(first, c->client.connect_host, c->ruling.rule, &c->arena, &c->fault);
 }
 
 /* What passes by a rule that says tunnel may be anything but TLS for another name, which the rule

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "http/uri.h"
 #include "http/websocket.h"
+#include "policy/ruleset.h"
 #include "proxy/exchange.h"
 #include "proxy/sni.h"
 
@@ -17,8 +18,15 @@ static bool is_same_port(const struct sl_client *client, const struct sl_head *r
     return request->port == sl_scheme_port(request->scheme) && !request->names_port;
 }
 
+static bool is_name_good(const struct sl_client *client, struct sl_str name,
+                         const struct sl_rule *rule)
+{
+    return sl_rule_permits_name(rule, client->connect_host, name) ||
+           (client->sni.n != 0 && sl_str_eq(name, client->sni));
+}
+
 enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_head *request,
-                                struct sl_fault *fault)
+                                const struct sl_rule *rule, struct sl_fault *fault)
 {
     struct sl_str scheme = client->tls_version != NULL ? SL_STR("https") : SL_STR("http");
 
@@ -26,12 +34,12 @@ enum sl_err sl_forward_identity(const struct sl_client *client, const struct sl_
         return sl_fault_set(fault, SL_NOT_IMPLEMENTED, "CONNECT inside a tunnel");
     if (client->connect_host.n == 0)
         return SL_OK;
-    if (sl_sni_check(client->sni, client->connect_host, fault) != SL_OK)
+    if (sl_sni_check(client->sni, client->connect_host, rule, fault) != SL_OK)
         return fault->err;
     if (!sl_str_eq(request->scheme, scheme))
         return sl_fault_set(fault, SL_MISDIRECTED, "%.*s inside %.*s", SL_FMT(request->scheme),
                             SL_FMT(scheme));
-    if (sl_str_eq(request->host, client->connect_host) && is_same_port(client, request))
+    if (is_name_good(client, request->host, rule) && is_same_port(client, request))
         return SL_OK;
     return sl_fault_set(fault, SL_MISDIRECTED, "host %.*s:%u, CONNECT %.*s:%u",
                         SL_FMT(request->host), request->port, SL_FMT(client->connect_host),
@@ -106,7 +114,7 @@ void sl_forward_facts(const struct sl_client *client, const struct sl_head *head
                                           SL_FACT_HEADERS };
     struct sl_facts f = { .client = &client->addr,
                           .user = client->user,
-                          .host = head->host,
+                          .host = client->connect_host.n != 0 ? client->connect_host : head->host,
                           .port = head->port,
                           .scheme = scheme_of(head),
                           .sni = client->sni,

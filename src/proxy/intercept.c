@@ -187,20 +187,22 @@ static void learn_hello(struct sl_intercept *op)
     sl_facts_learn(f, SL_FACT_ALPN);
 }
 
+/* One name per exchange: an SNI that is not the CONNECT host is a way round the check.  Unless the
+ * rule that says tunnel names it, it is opened, and each request inside needs a rule that does. */
+static bool is_tunnel(const struct sl_intercept *op)
+{
+    const struct sl_facts *f = op->conf.facts;
+    struct sl_decision d = sl_gate_rule(op->conf.env->gate, f, SL_STAGE_EARLY);
+
+    return d.decided != SL_DECIDED_UNKNOWN && d.rule->action == SL_ACTION_TUNNEL &&
+           sl_rule_permits_name(d.rule, f->host, leaf_host(op));
+}
+
 static void on_hello(struct sl_intercept *op)
 {
-    struct sl_decision d;
-
     sl_timer_stop(&op->hurry);
     learn_hello(op);
-    /* One name per exchange: an SNI that is not the CONNECT host is a way round the check.  It is
-     * opened whatever the rules say, and every request inside gets its 421. */
-    if (!sl_str_eq(leaf_host(op), op->conf.facts->host)) {
-        get_leaf(op);
-        return;
-    }
-    d = sl_gate_rule(op->conf.env->gate, op->conf.facts, SL_STAGE_EARLY);
-    if (d.decided != SL_DECIDED_UNKNOWN && d.rule->action == SL_ACTION_TUNNEL)
+    if (is_tunnel(op))
         unopened(op, SL_INTERCEPT_TUNNEL);
     else
         get_leaf(op);

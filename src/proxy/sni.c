@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "http/uri.h"
+#include "policy/ruleset.h"
 #include "proxy/first_bytes.h"
 #include "tls/hello.h"
 
@@ -22,15 +23,16 @@ enum sl_err sl_sni_parse(struct sl_str in, struct sl_arena *a, struct sl_hello *
     return SL_OK;
 }
 
-enum sl_err sl_sni_check(struct sl_str sni, struct sl_str host, struct sl_fault *fault)
+enum sl_err sl_sni_check(struct sl_str sni, struct sl_str host, const struct sl_rule *rule,
+                         struct sl_fault *fault)
 {
-    if (sni.n == 0 || sl_str_eq(sni, host))
+    if (sni.n == 0 || sl_rule_permits_name(rule, host, sni))
         return SL_OK;
     return sl_fault_set(fault, SL_MISDIRECTED, "SNI %.*s, CONNECT %.*s", SL_FMT(sni), SL_FMT(host));
 }
 
-enum sl_err sl_sni_look(struct sl_str in, struct sl_str host, struct sl_arena *a,
-                        struct sl_fault *fault)
+enum sl_err sl_sni_look(struct sl_str in, struct sl_str host, const struct sl_rule *rule,
+                        struct sl_arena *a, struct sl_fault *fault)
 {
     enum sl_first_bytes first = sl_first_hello(in);
     struct sl_hello hello = { 0 };
@@ -39,5 +41,5 @@ enum sl_err sl_sni_look(struct sl_str in, struct sl_str host, struct sl_arena *a
     if (first != SL_FIRST_TLS)
         return first == SL_FIRST_UNKNOWN ? SL_AGAIN : SL_OK;
     err = sl_sni_parse(in, a, &hello, fault);
-    return err == SL_OK ? sl_sni_check(hello.sni, host, fault) : err;
+    return err == SL_OK ? sl_sni_check(hello.sni, host, rule, fault) : err;
 }

@@ -30,11 +30,6 @@ void sl_exchange_st_begin(void *self)
         sl_exchange_fail_with(x, SL_LIMIT, "limits.memory");
         return;
     }
-    if (sl_forward_identity(x->client, x->request, &x->fault) != SL_OK) {
-        x->verdict = "deny";
-        sl_exchange_fail(x);
-        return;
-    }
     sl_forward_request(x->client, x->request, &x->arena, &x->forward);
     sl_forward_facts(x->client, &x->forward, &x->facts);
     sl_exchange_go(x, ST_DECIDE);
@@ -110,11 +105,16 @@ void sl_exchange_st_decide(void *self)
 {
     struct sl_exchange *x = self;
 
+    x->decision = sl_gate_rule(x->env->gate, &x->facts, SL_STAGE_REQUEST);
+    if (sl_forward_identity(x->client, x->request, x->decision.rule, &x->fault) != SL_OK) {
+        x->verdict = "deny";
+        sl_exchange_fail(x);
+        return;
+    }
     if (sl_client_is_denied(x->client)) {
         deny_as_connect(x);
         return;
     }
-    x->decision = sl_gate_rule(x->env->gate, &x->facts, SL_STAGE_REQUEST);
     x->ruling = (struct sl_ruling){ .rule = x->decision.rule, .action = x->decision.rule->action };
     switch (x->ruling.action) {
     case SL_ACTION_CHECK:

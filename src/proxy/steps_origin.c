@@ -33,19 +33,29 @@ static enum sl_http_choice http_for(const struct sl_exchange *x)
     return x->request->major >= 2 ? SL_HTTP_2 : SL_HTTP_1;
 }
 
+/* The CONNECT's host is connected to under the name that the client wants of it. */
+static void set_name(struct sl_exchange *x)
+{
+    struct sl_str sni = x->client->sni;
+
+    if (x->origin.tls && !sl_str_eq(sni, x->origin.host))
+        x->origin.name = sni;
+}
+
 static void set_origin(struct sl_exchange *x)
 {
     const struct sl_rule *rule = x->decision.rule;
 
     if (names_connection_auth(&x->forward.fields, SL_FIELD_AUTHORIZATION))
         x->client->is_pinned = true;
-    x->origin = (struct sl_origin){ .host = x->forward.host,
+    x->origin = (struct sl_origin){ .host = x->facts.host,
                                     .port = x->forward.port,
                                     .tls = sl_str_eq(x->request->scheme, SL_STR("https")),
                                     .verify = x->env->conf->upstream.verify,
                                     .owner = x->client->is_pinned ? x->client->id : 0 };
     if (rule->verify != SL_INHERIT)
         x->origin.verify = rule->verify == SL_FORCE_ON;
+    set_name(x);
     x->origin.http = http_for(x);
 }
 

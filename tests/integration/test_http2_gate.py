@@ -401,6 +401,25 @@ def test_sni_other_than_connect_is_421_for_all_streams(proxy, origin_of, dns, co
     assert not dns.heard_of(host)
 
 
+@pytest.mark.threat("one-name", "domain-fronting")
+def test_a_rule_excepts_names_stream_by_stream(sluice, origin_of, dns, connect, host):
+    """The SNI is the address's name; the origin hears the authority that the stream says."""
+    proxy = sluice({"rules": [{"when": "path /no*", "do": "allow"},
+                              {"when": "any", "do": "allow", "names": [host, f"*.{host}"]}]})
+    origin = origin_of()
+    client = connect(proxy)
+    assert client.connect("127.0.0.1", origin.port).status == 200
+    client.start_tls(host, h2frames.alpn_context(proxy.trusting()))
+    inside = h2frames.H2Client(client.sock, client.authority).start()
+    names = [host, f"a.{host}", "127.0.0.1", f"b.{host}"]
+    for name in names:
+        assert inside.get("/", authority=f"{name}:{origin.port}").status == 200
+        assert inside.get("/no", authority=f"{name}:{origin.port}").status == 421
+        assert inside.get("/", authority=f"{name}.evil.test:{origin.port}").status == 421
+    assert [r.authority for r in origin.requests] == [f"{n}:{origin.port}" for n in names]
+    assert not any(dns.heard_of(n) for n in names)
+
+
 @pytest.mark.threat("parser-panics", "forged-inside")
 def test_connect_inside_is_no_way_out(proxy, origin_of, dns, h2, host):
     origin = origin_of()

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "http/h1_codec.h"
+#include "policy/ruleset.h"
 #include "proxy/exchange.h"
 #include "proxy/forward.h"
 
@@ -105,7 +106,7 @@ static void one_name_per_exchange(void **state)
         snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", rows[i].line,
                  rows[i].field);
         request = request_of(&a, text, rows[i].tls ? "https" : "http", rows[i].host[0] == '\0');
-        err = sl_forward_identity(&client, &request, &fault);
+        err = sl_forward_identity(&client, &request, &(struct sl_rule){ 0 }, &fault);
         if (err != rows[i].err)
             fail_msg("row %zu: %s", i, sl_err_name(err));
         assert_int_equal(err != SL_OK, fault.text[0] != '\0');
@@ -113,6 +114,65 @@ static void one_name_per_exchange(void **state)
         assert_false(forward.is_absolute);
         if (err == SL_OK)
             assert_int_equal(forward.port, rows[i].goes_to);
+        sl_arena_fini(&a);
+    }
+}
+
+/* threat: one-name */
+static void but_for_names_of_the_rule(void **state)
+{
+    static const struct {
+        const char *host, *sni; /* of the tunnel */
+        const char *field;
+        enum sl_err err;
+        const char *both[2]; /* in the fault */
+    } rows[] = {
+        { "lb.example", "lb.example", "a.example", SL_OK, { 0 } },
+        { "lb.example", "lb.example", "A.Example.", SL_OK, { 0 } },
+        { "lb.example", "lb.example", "a.example:8443", SL_OK, { 0 } },
+        { "lb.example", "", "a.example", SL_OK, { 0 } },
+        { "lb.example", "a.example", "a.example", SL_OK, { 0 } },
+        { "lb.example", "a.example", "lb.example", SL_OK, { 0 } },
+        { "lb.example", "a.example", "x.b.example", SL_OK, { 0 } },
+        { "192.0.2.7", "a.example", "192.0.2.7", SL_OK, { 0 } },
+        { "192.0.2.7", "a.example", "a.example", SL_OK, { 0 } },
+        { "lb.example",
+          "lb.example",
+          "a.example:443",
+          SL_MISDIRECTED,
+          { "a.example:443", ":8443" } },
+        { "lb.example", "lb.example", "b.example", SL_MISDIRECTED, { "b.example", "lb.example" } },
+        { "lb.example", "b.example", "a.example", SL_MISDIRECTED, { "b.example", "lb.example" } },
+        { "lb.example", "b.example", "b.example", SL_MISDIRECTED, { "b.example", "lb.example" } },
+        { "lb.example", "a.example", "www.a.example", SL_MISDIRECTED, { "www.", "lb.example" } },
+        { "192.0.2.7", "a.example", "192.0.2.8", SL_MISDIRECTED, { "192.0.2.8", "192.0.2.7" } },
+    };
+    static const struct sl_host_pattern names[] = {
+        { .kind = SL_HOST_NAME, .name = { "a.example", 9 } },
+        { .kind = SL_HOST_BELOW, .name = { "b.example", 9 } },
+    };
+    const struct sl_rule rule = { .names = names, .n_names = SL_LEN(names) };
+
+    (void)state;
+    for (size_t i = 0; i < SL_LEN(rows); i++) {
+        struct sl_client client = tunnel(rows[i].host, 8443, true);
+        struct sl_fault fault = { 0 };
+        struct sl_arena a = { 0 };
+        struct sl_head request, forward;
+        struct sl_facts facts;
+        char text[256];
+
+        client.sni = sl_str_of(rows[i].sni);
+        snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", rows[i].field);
+        request = request_of(&a, text, "https", false);
+        if (sl_forward_identity(&client, &request, &rule, &fault) != rows[i].err)
+            fail_msg("row %zu: %s", i, fault.text);
+        for (size_t k = 0; k < 2 && rows[i].both[k] != NULL; k++)
+            assert_non_null(strstr(fault.text, rows[i].both[k]));
+        sl_forward_request(&client, &request, &a, &forward);
+        sl_forward_facts(&client, &forward, &facts);
+        assert_true(sl_str_eq(forward.host, request.host));
+        assert_true(sl_str_eq(facts.host, client.connect_host));
         sl_arena_fini(&a);
     }
 }
@@ -126,7 +186,8 @@ static void no_connect_inside_a_tunnel(void **state)
         &a, "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", "https", true);
 
     (void)state;
-    assert_int_equal(sl_forward_identity(&client, &request, &fault), SL_NOT_IMPLEMENTED);
+    assert_int_equal(sl_forward_identity(&client, &request, &(struct sl_rule){ 0 }, &fault),
+                     SL_NOT_IMPLEMENTED);
     sl_arena_fini(&a);
 }
 
@@ -334,6 +395,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_name_per_exchange),
+        cmocka_unit_test(but_for_names_of_the_rule),
         cmocka_unit_test(no_connect_inside_a_tunnel),
         cmocka_unit_test(requests_leave_hop_by_hop_fields_here),
         cmocka_unit_test(only_websocket_upgrades_go_on),
