@@ -33,6 +33,7 @@ struct explain {
     struct sl_buf out;
     struct sl_str url;
     struct sl_uri uri;
+    struct sl_client client;
     struct sl_head head;    /* as the client would send it */
     struct sl_head forward; /* as the origin would get it */
     struct sl_facts facts;
@@ -149,12 +150,36 @@ static void learn_hello(struct explain *e)
     learn(e, known, SL_LEN(known));
 }
 
+/* Another name than the URL's, said inside the tunnel; outside the URL rules over it. */
+static void learn_host(struct explain *e)
+{
+    const struct sl_field *field = sl_fields_find(&e->head.fields, SL_FIELD_HOST);
+    struct sl_authority said;
+
+    if (!is_secure(e) || field == NULL ||
+        sl_authority_parse(field->value, &e->arena, &said) != SL_OK)
+        return;
+    e->head.host = said.host;
+    if (said.port != 0)
+        e->head.port = said.port;
+}
+
 /* As the URL has it, or the fields of a handshake. */
 static struct sl_str scheme_of(const struct explain *e)
 {
     if (!e->forward.wants_upgrade)
         return e->uri.scheme;
     return is_secure(e) ? SL_STR("wss") : SL_STR("ws");
+}
+
+static struct sl_client client_of(const struct explain *e)
+{
+    if (!is_secure(e))
+        return (struct sl_client){ 0 };
+    return (struct sl_client){ .connect_host = e->facts.host,
+                               .connect_port = e->facts.port,
+                               .sni = e->facts.sni,
+                               .tls_version = "TLSv1.3" };
 }
 
 static void learn_request(struct explain *e)
@@ -173,11 +198,13 @@ static void learn_request(struct explain *e)
                                 .minor = is_secure(e) ? 0 : 1,
                                 .keep_alive = true };
     add_headers(e);
+    learn_host(e);
     learn_size(e);
     e->head.wants_upgrade =
         sl_fields_find(&e->head.fields, SL_FIELD_UPGRADE) != NULL &&
         sl_fields_has_token(&e->head.fields, SL_FIELD_CONNECTION, SL_STR("upgrade"));
-    sl_forward_request(&(struct sl_client){ 0 }, &e->head, &e->arena, &e->forward);
+    e->client = client_of(e);
+    sl_forward_request(&e->client, &e->head, &e->arena, &e->forward);
     e->facts.scheme = scheme_of(e);
     e->facts.method = e->head.method;
     e->facts.fields = &e->forward.fields;
@@ -202,6 +229,14 @@ static void write_place(struct explain *e, const struct sl_rule *rule)
         sl_buf_addf(&e->out, " (%s:%u)", e->config->path, rule->line);
 }
 
+static void write_names(struct explain *e, const struct sl_rule *rule)
+{
+    for (uint32_t i = 0; i < rule->n_names; i++) {
+        sl_buf_add_str(&e->out, i == 0 ? SL_STR(", names ") : SL_STR(" "));
+        sl_host_pattern_write(&rule->names[i], &e->out);
+    }
+}
+
 static void write_rule(struct explain *e, const struct sl_rule *rule)
 {
     sl_buf_addf(&e->out, "  %.*s", SL_FMT(rule->name));
@@ -211,6 +246,7 @@ static void write_rule(struct explain *e, const struct sl_rule *rule)
         sl_expression_write(rule->when, &e->out);
     else
         sl_buf_add_str(&e->out, SL_STR("any"));
+    write_names(e, rule);
     sl_buf_addf(&e->out, ": %s\n", truth_of(e, rule));
 }
 
@@ -396,10 +432,13 @@ static bool does_pass(struct explain *e, const struct sl_rule *rule, bool was_as
 static void explain_request(struct explain *e, bool was_asked)
 {
     struct sl_decision d = sl_gate_rule(e->gate, &e->facts, SL_STAGE_REQUEST);
+    struct sl_fault fault = { 0 };
 
     sl_buf_addf(&e->out, "%.*s %.*s\n", SL_FMT(e->head.method), SL_FMT(e->url));
     write_rules(e, &d);
-    if (does_pass(e, d.rule, was_asked))
+    if (sl_forward_identity(&e->client, &e->head, d.rule, &fault) != SL_OK)
+        sl_buf_addf(&e->out, "verdict: deny, 421, %s\n", fault.text);
+    else if (does_pass(e, d.rule, was_asked))
         pass(e, "allow", d.rule);
     else
         write_verdict(e, "deny", d.rule);

@@ -316,6 +316,22 @@ def test_explain_hears_the_client_hello(cli, host, condition):
     assert "verdict: tunnel, by the-one" in done.stdout and "GET" not in done.stdout
 
 
+def test_explain_shows_what_a_rule_excepts(cli, host):
+    done = cli("explain", f"https://{host}/", "--set",
+               f"rules=[{{when: host {host}, do: allow, names: [A.test., '*.b.test']}}]")
+    assert f"rule-1: host {host}, names a.test *.b.test: true\n" in done.stdout
+
+
+@pytest.mark.parametrize("said, verdict", [
+    ("a.test", "allow"), ("x.b.test", "allow"), ("{host}", "allow"), ("A.test:443", "allow"),
+    ("c.test", "deny, 421, host c.test:443, CONNECT {host}:443"),
+    ("a.test:80", "deny, 421, host a.test:80, CONNECT {host}:443")])
+def test_explain_hears_another_host(cli, host, said, verdict):
+    done = cli("explain", f"https://{host}/", "--header", f"Host: {said.format(host=host)}", "--set",
+               "rules=[{when: any, do: allow, names: [a.test, '*.b.test']}]")
+    assert f"verdict: {verdict.format(host=host)}" in done.stdout
+
+
 @pytest.mark.parametrize("url, allowed, word", [
     ("http://10.0.0.1/", "[]", "refuses"), ("https://[fd00::1]:8443/", "[]", "refuses"),
     ("http://10.0.0.1/", "[10.0.0.0/8]", "lets it through"),
