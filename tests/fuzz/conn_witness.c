@@ -19,6 +19,7 @@ struct question {
     struct sl_str id;
     bool is_connect; /* phase connect: host and port are all there is */
     struct sl_str method, scheme, host, target;
+    struct sl_str said; /* Host where it is not `host`, as it must arrive */
     uint16_t port;
     unsigned major;
     struct sl_fields fields; /* as they must arrive, but for framing */
@@ -97,6 +98,8 @@ static void read_fields(struct question *q, const json_t *list, struct sl_arena 
 
         if (sl_str_eq(name, SL_STR("content-length")))
             q->length = value;
+        else if (sl_str_eq(name, SL_STR("host")))
+            q->said = value;
         else if (sl_str_eq(name, SL_STR("transfer-encoding")))
             q->is_chunked = sl_str_eq(value, SL_STR("chunked"));
         else
@@ -269,6 +272,8 @@ static struct sl_str authority_of(const struct question *q, struct sl_arena *a)
     bool is_v6 = sl_str_find(q->host, ':') < q->host.n;
     struct sl_str host = is_v6 ? sl_arena_printf(a, "[%.*s]", SL_FMT(q->host)) : q->host;
 
+    if (q->said.n != 0)
+        return q->said;
     if (q->port == (sl_str_eq(q->scheme, SL_STR("https")) ? 443 : 80))
         return host;
     return sl_arena_printf(a, "%.*s:%u", SL_FMT(host), q->port);
@@ -312,7 +317,8 @@ static void parse_again(const struct arrival *to, struct sl_str head,
     sl_assert(sl_h1_parse_request(head, &wide, &origin, &again, &used, &fault) == SL_OK);
     sl_assert(used == head.n);
     sl_assert(sl_str_eq(again.method, r->method) && sl_str_eq(again.target, r->target));
-    sl_assert(sl_str_eq(again.host, to->origin.host) && again.port == to->origin.port);
+    sl_assert(sl_str_eq(again.host, to->origin.host) || sl_str_eq(again.host, SL_STR(SIM_ALIAS)));
+    sl_assert(again.port == to->origin.port);
     sl_assert((again.framing == SL_FRAMING_CHUNKED) == r->framing.is_chunked);
     sl_assert((again.framing == SL_FRAMING_LENGTH) == r->framing.has_length);
     sl_assert(again.framing != SL_FRAMING_LENGTH || again.content_length == r->framing.length);

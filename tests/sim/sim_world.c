@@ -56,6 +56,8 @@ static void add_rule(struct sl_ruleset *set, const struct sim_rule *r)
 struct sl_policy *sim_policy_new(const struct sim_rule *rules, bool asks, bool asks_connect)
 {
     static const uint32_t first[] = { 0 };
+    static const struct sl_host_pattern alias = { .kind = SL_HOST_NAME,
+                                                  .name = { SIM_ALIAS, sizeof(SIM_ALIAS) - 1 } };
     struct sl_ruleset *set = sl_ruleset_new(SL_ACTION_ALLOW);
     struct sl_check **checks = sl_zalloc(sizeof(struct sl_check *));
     uint32_t phases = 1u << SL_PHASE_REQUEST;
@@ -66,8 +68,11 @@ struct sl_policy *sim_policy_new(const struct sim_rule *rules, bool asks, bool a
         phases |= 1u << SL_PHASE_CONNECT;
     if (!asks)
         return sl_policy_new(set, checks, 0);
-    sl_ruleset_add(set,
-                   &(struct sl_rule){ .action = SL_ACTION_CHECK, .checks = first, .n_checks = 1 });
+    sl_ruleset_add(set, &(struct sl_rule){ .action = SL_ACTION_CHECK,
+                                           .checks = first,
+                                           .n_checks = 1,
+                                           .names = &alias,
+                                           .n_names = 1 });
     checks[0] = sl_check_new(
         &(struct sl_check_conf){ .name = "policy",
                                  .origin = { .host = SL_STR(SIM_CHECK_HOST), .port = 80 },

@@ -38,6 +38,7 @@ struct sim_rule {
 };
 
 #define SIM_CHECK_HOST "check.example"
+#define SIM_ALIAS "alias.example" /* what the rule that asks lets any host be called */
 
 /** The rules, and behind them, with @a asks, everything is put to the check "policy" at
  * SIM_CHECK_HOST; else allowed.  @a asks_connect: in phase connect too. */
