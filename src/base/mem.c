@@ -3,12 +3,18 @@
 
 #include <stdint.h>
 
-static void *must(void *p)
+void sl_mem_need(bool is_there)
 {
-    if (p != NULL)
-        return p;
+    if (is_there)
+        return;
     fputs("sluice: error: out of memory\n", stderr);
     abort();
+}
+
+static void *must(void *p)
+{
+    sl_mem_need(p != NULL);
+    return p;
 }
 
 /* A request for nothing still answers an address of its own. */

@@ -7,6 +7,7 @@
 #ifndef SL_BASE_MEM_H
 #define SL_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,9 @@ char *sl_memdup(const void *p, size_t n) __attribute__((malloc, returns_nonnull)
 
 /** Frees; NULL is a no-op. */
 void sl_free(void *p);
+
+/** For what a library makes and only fails to make for want of memory: that aborts as well. */
+void sl_mem_need(bool is_there);
 
 #define SL_CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define SL_LEN(array) (sizeof(array) / sizeof((array)[0]))

@@ -335,7 +335,7 @@ static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 
 static void make_tables(void)
 {
-    sl_assert(nghttp2_session_callbacks_new(&callbacks) == 0);
+    sl_mem_need(nghttp2_session_callbacks_new(&callbacks) == 0);
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
@@ -347,7 +347,7 @@ static void make_tables(void)
     nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_send);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-    sl_assert(nghttp2_option_new(&options) == 0);
+    sl_mem_need(nghttp2_option_new(&options) == 0);
     nghttp2_option_set_no_auto_window_update(options, 1);
     nghttp2_option_set_no_closed_streams(options, 1);
     nghttp2_option_set_max_send_header_block_length(options, MAX_SEND_HEADER);
@@ -361,6 +361,6 @@ nghttp2_session *sl_h2_events_attach(struct sl_h2_conn *c)
     pthread_once(&tables_once, make_tables);
     failed = c->conf.role->is_server ? nghttp2_session_server_new2(&ng, callbacks, c, options)
                                      : nghttp2_session_client_new2(&ng, callbacks, c, options);
-    sl_assert(failed == 0);
+    sl_mem_need(failed == 0);
     return ng;
 }

@@ -49,8 +49,8 @@ static pcre2_match_data *scratch(void)
     if (data != NULL)
         return data;
     data = pcre2_match_data_create(1, NULL);
-    sl_assert(data != NULL);
-    sl_assert(pthread_setspecific(scratch_key, data) == 0);
+    sl_mem_need(data != NULL);
+    sl_mem_need(pthread_setspecific(scratch_key, data) == 0);
     return data;
 }
 
@@ -58,7 +58,7 @@ static pcre2_match_context *limits_new(void)
 {
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
 
-    sl_assert(limits != NULL);
+    sl_mem_need(limits != NULL);
     pcre2_set_match_limit(limits, MATCH_LIMIT);
     pcre2_set_depth_limit(limits, DEPTH_LIMIT);
     pcre2_set_heap_limit(limits, HEAP_LIMIT_KIB);

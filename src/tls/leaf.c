@@ -189,7 +189,7 @@ static X509_EXTENSION *make_fixed(int nid, bool critical, struct sl_str der)
         ASN1_OCTET_STRING_set(value, (const unsigned char *)der.p, (int)der.n) == 1)
         ext = X509_EXTENSION_create_by_NID(NULL, nid, critical, value);
     ASN1_OCTET_STRING_free(value);
-    sl_assert(ext != NULL);
+    sl_mem_need(ext != NULL);
     return ext;
 }
 

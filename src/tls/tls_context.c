@@ -77,7 +77,7 @@ static SSL_CTX *new_ssl_ctx(const SSL_METHOD *method, const char *ciphers)
 {
     SSL_CTX *ssl = SSL_CTX_new(method);
 
-    sl_assert(ssl != NULL);
+    sl_mem_need(ssl != NULL);
     SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
     SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |

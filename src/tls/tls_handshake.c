@@ -185,7 +185,7 @@ static STACK_OF(X509) * chain_of(const struct sl_ca *ca)
     if (n == 0)
         return NULL;
     chain = sk_X509_new_reserve(NULL, (int)n);
-    sl_assert(chain != NULL);
+    sl_mem_need(chain != NULL);
     for (size_t i = 0; i < n; i++)
         sk_X509_push(chain, sl_ca_chain_at(ca, i));
     return chain;
@@ -208,7 +208,7 @@ struct sl_tls_handshake *sl_tls_accept_start(const struct sl_tls_accept_conf *co
     SSL *ssl = SSL_new(sl_tls_server_context_ssl(conf->context));
     struct sl_stream *stream;
 
-    sl_assert(ssl != NULL);
+    sl_mem_need(ssl != NULL);
     SSL_set_accept_state(ssl);
     stream = sl_tls_stream_new(conf->loop, ssl, conf->lower, conf->preface);
     attach_leaf(stream, ssl, conf->leaf);
@@ -223,7 +223,7 @@ static void verify_name(SSL *ssl, struct sl_str host)
 
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
                                                X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    sl_assert(X509_VERIFY_PARAM_set1_host(param, host.p, host.n) == 1);
+    sl_mem_need(X509_VERIFY_PARAM_set1_host(param, host.p, host.n) == 1);
 }
 
 static void verify_addr(SSL *ssl, const struct sl_addr *addr)
@@ -231,9 +231,9 @@ static void verify_addr(SSL *ssl, const struct sl_addr *addr)
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 
     if (addr->sa.sa_family == AF_INET)
-        sl_assert(X509_VERIFY_PARAM_set1_ip(param, (const void *)&addr->v4.sin_addr, 4) == 1);
+        sl_mem_need(X509_VERIFY_PARAM_set1_ip(param, (const void *)&addr->v4.sin_addr, 4) == 1);
     else
-        sl_assert(X509_VERIFY_PARAM_set1_ip(param, (const void *)&addr->v6.sin6_addr, 16) == 1);
+        sl_mem_need(X509_VERIFY_PARAM_set1_ip(param, (const void *)&addr->v6.sin6_addr, 16) == 1);
 }
 
 static bool names_its_issuer_s_place(X509 *cert)
@@ -298,7 +298,7 @@ static void offer_http2(SSL *ssl)
 {
     static const unsigned char names[] = "\x02h2\x08http/1.1";
 
-    sl_assert(SSL_set_alpn_protos(ssl, names, sizeof(names) - 1) == 0);
+    sl_mem_need(SSL_set_alpn_protos(ssl, names, sizeof(names) - 1) == 0);
 }
 
 struct sl_tls_handshake *sl_tls_connect_start(const struct sl_tls_connect_conf *conf,
@@ -307,7 +307,7 @@ struct sl_tls_handshake *sl_tls_connect_start(const struct sl_tls_connect_conf *
     SSL *ssl = SSL_new(sl_tls_client_context_ssl(conf->context));
     struct sl_stream *stream;
 
-    sl_assert(ssl != NULL);
+    sl_mem_need(ssl != NULL);
     SSL_set_connect_state(ssl);
     stream = sl_tls_stream_new(conf->loop, ssl, conf->lower, SL_STR(""));
     set_name(ssl, conf);

@@ -99,7 +99,7 @@ static BIO_METHOD *method;
 static void make_method(void)
 {
     method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sl_stream");
-    sl_assert(method != NULL);
+    sl_mem_need(method != NULL);
     BIO_meth_set_read(method, bio_read);
     BIO_meth_set_write(method, bio_write);
     BIO_meth_set_ctrl(method, bio_ctrl);
@@ -111,7 +111,7 @@ static void attach_bio(struct sl_tls_stream *t)
 
     pthread_once(&method_once, make_method);
     bio = BIO_new(method);
-    sl_assert(bio != NULL);
+    sl_mem_need(bio != NULL);
     BIO_set_data(bio, t);
     BIO_set_init(bio, 1);
     SSL_set_bio(t->ssl, bio, bio);
