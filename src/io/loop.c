@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <uv.h>
 
 #include "base/mem.h"
@@ -302,10 +303,24 @@ uint64_t sl_loop_now_ms(const struct sl_loop *loop)
 
 /* -- life -- */
 
+static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
+
+static void *zalloc_many(size_t n, size_t size)
+{
+    return sl_zalloc(n * size);
+}
+
+/* Left to itself, the library aborts without a word when some of its own runs out. */
+static void give_memory(void)
+{
+    sl_assert(uv_replace_allocator(sl_alloc, sl_realloc, zalloc_many, sl_free) == 0);
+}
+
 struct sl_loop *sl_loop_new(void)
 {
     struct sl_loop *loop = sl_zalloc(sizeof(*loop));
 
+    pthread_once(&memory_once, give_memory);
     if (uv_loop_init(&loop->uv) != 0) {
         sl_free(loop);
         return NULL;
