@@ -1,15 +1,15 @@
-/* faults.c -- preloaded into the proxy: a kernel that does less than it could, and a clock that
- * jumps.
+/* faults.c -- preloaded into the proxy: a kernel that does less than it could, logs that take
+ * nothing, memory that runs out, and a clock that jumps.
  *
- * FAULTS names a file of one struct faults, shared with the test: how often calls are hit, by how
- * much the wall clock is off, and, written here, how often each fault was done.  Only what a kernel
- * may do is done: streams and files take or give fewer bytes, calls are interrupted, readiness was
+ * FAULTS names a file of one struct faults, shared with the test: which calls are hit, by how much
+ * the wall clock is off, and, written here, how often each fault was done.  Only what a kernel may
+ * do is done: streams and files take or give fewer bytes, calls are interrupted, readiness was
  * false, a connection that was to be accepted is gone.  Datagrams stay whole.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,19 +24,46 @@
 
 #define SHORT_MOST 16 /* bytes that a call that is cut short may move */
 
-enum fault { SHORT, INTERRUPTED, NOT_READY, GONE, N_FAULTS };
+enum fault {
+    SHORT,
+    INTERRUPTED,
+    NOT_READY,
+    GONE,
+    LOG_BROKEN,
+    LOG_FULL,
+    STDERR_BROKEN,
+    OWN_MEMORY, /* what the program itself asks for */
+    LIBRARY_MEMORY,
+    N_FAULTS
+};
 
 struct faults {
     _Atomic int64_t clock_s;           /* added to the wall clock */
     _Atomic uint32_t one_in[N_FAULTS]; /* 0: never */
+    _Atomic int32_t until[N_FAULTS];   /* counts calls down; the one that makes it 0 is hit */
     _Atomic uint32_t done[N_FAULTS];
 };
 
 static struct faults none, *faults = &none;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct {
+    uintptr_t begin, end;
+} program;
 static _Thread_local uint32_t seed = 1;
 
-static void map(void)
+/* The first object is the program. */
+static int on_object(struct dl_phdr_info *o, size_t size, void *arg)
+{
+    (void)size;
+    (void)arg;
+    for (size_t i = 0; i < o->dlpi_phnum; i++)
+        if (o->dlpi_phdr[i].p_type == PT_LOAD && (o->dlpi_phdr[i].p_flags & PF_X) != 0) {
+            program.begin = o->dlpi_addr + o->dlpi_phdr[i].p_vaddr;
+            program.end = program.begin + o->dlpi_phdr[i].p_memsz;
+        }
+    return 1;
+}
+
+__attribute__((constructor)) static void map(void)
 {
     const char *path = getenv("FAULTS");
     int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
@@ -46,6 +73,7 @@ static void map(void)
     if (p == MAP_FAILED)
         abort();
     (void)close(fd);
+    (void)dl_iterate_phdr(on_object, NULL);
     faults = p;
 }
 
@@ -58,14 +86,14 @@ static uint32_t chance(void)
 
 static bool strikes(enum fault fault)
 {
-    uint32_t one_in;
+    uint32_t one_in = faults->one_in[fault];
+    bool hit = one_in != 0 && chance() % one_in == 0;
 
-    pthread_once(&once, map);
-    one_in = faults->one_in[fault];
-    if (one_in == 0 || chance() % one_in != 0)
-        return false;
-    faults->done[fault]++;
-    return true;
+    if (faults->until[fault] > 0 && --faults->until[fault] == 0)
+        hit = true;
+    if (hit)
+        faults->done[fault]++;
+    return hit;
 }
 
 static bool fails(enum fault fault, int as)
@@ -94,6 +122,11 @@ static bool is_file(int fd)
     struct stat st;
 
     return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static bool is_log(int fd)
+{
+    return is_file(fd) && (fcntl(fd, F_GETFL) & O_APPEND) != 0;
 }
 
 #define REAL(name)                                                                                 \
@@ -154,9 +187,18 @@ int accept4(int fd, __SOCKADDR_ARG address, socklen_t *n, int flags)
 
 /* -- files -- */
 
+static bool breaks(int fd)
+{
+    if (fd == STDERR_FILENO)
+        return fails(STDERR_BROKEN, EIO);
+    return is_log(fd) && (fails(LOG_BROKEN, EIO) || fails(LOG_FULL, ENOSPC));
+}
+
 ssize_t write(int fd, const void *p, size_t n)
 {
     REAL(write);
+    if (breaks(fd))
+        return -1;
     if (!is_file(fd))
         return real(fd, p, n);
     return fails(INTERRUPTED, EINTR) ? -1 : real(fd, p, cut(n));
@@ -184,6 +226,33 @@ ssize_t read(int fd, void *p, size_t n)
     return fails(INTERRUPTED, EINTR) ? -1 : real(fd, p, cut(n));
 }
 
+/* -- memory -- */
+
+static bool is_out_of_memory(void *caller)
+{
+    bool is_own = (uintptr_t)caller - program.begin < program.end - program.begin;
+
+    return fails(is_own ? OWN_MEMORY : LIBRARY_MEMORY, ENOMEM);
+}
+
+void *malloc(size_t n)
+{
+    REAL(malloc);
+    return is_out_of_memory(__builtin_return_address(0)) ? NULL : real(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    REAL(calloc);
+    return is_out_of_memory(__builtin_return_address(0)) ? NULL : real(n, size);
+}
+
+void *realloc(void *p, size_t n)
+{
+    REAL(realloc);
+    return is_out_of_memory(__builtin_return_address(0)) ? NULL : real(p, n);
+}
+
 /* -- the wall clock -- */
 
 int clock_gettime(clockid_t id, struct timespec *t)
@@ -192,10 +261,8 @@ int clock_gettime(clockid_t id, struct timespec *t)
 
     REAL(clock_gettime);
     failed = real(id, t);
-    if (failed == 0 && id == CLOCK_REALTIME) {
-        pthread_once(&once, map);
+    if (failed == 0 && id == CLOCK_REALTIME)
         t->tv_sec += faults->clock_s;
-    }
     return failed;
 }
 

@@ -1,10 +1,17 @@
 """What a kernel may do to a program at any call: nothing is lost, skipped or told wrong for it."""
+import json
+import resource
+import signal
+
 import pytest
 
+from harness import waiting
 from harness.check_service import ALLOW, deny
 from harness.client import request
-from harness.faults import KINDS, Faults
+from harness.faults import Faults
 from harness.h2scripts import large
+from harness.h2sides import resident
+from harness.process import merged
 
 pytest_plugins = ["harness.h2fixtures"]
 pytestmark = pytest.mark.native
@@ -13,6 +20,11 @@ HOUR = 3600
 # How often each kind strikes, alone and all together.
 MOODS = {"short": {"short": 2}, "interrupted": {"interrupted": 3}, "not ready": {"not ready": 3},
          "all": {"short": 2, "interrupted": 5, "not ready": 5}}
+# What one of them says when it takes lines again, and of how many it says that they were lost.
+LOGS = {"log broken": ("access", "access log: works again, lines lost: "),
+        "log full": ("access", "access log: works again, lines lost: "),
+        "stderr broken": ("error", "stderr: takes lines again, lines lost: ")}
+MANY = 1 << 30
 
 
 @pytest.fixture
@@ -25,9 +37,7 @@ def faulty(sluice, check, faults):
     """A proxy that asks about every request, with its faults; what is under /no is denied."""
     check.answer = lambda q: deny() if q["request"]["path"].startswith("/no") else ALLOW
     yield sluice(check.config(), env=faults.environment)
-    for kind in KINDS:
-        faults.one_in(kind, 0)
-    faults.set_clock(0)
+    faults.heal()
 
 
 def strike(faults, mood):
@@ -102,6 +112,136 @@ def test_the_log_is_whole(faulty, faults, plain_origin, connect, host, mood):
         assert fetch(client, host, plain_origin, f"/{n}").status == 200
     faulty.log(target="/49")
     assert [line["target"] for line in faulty.log_lines()] == [f"/{n}" for n in range(50)]
+
+
+# -- logs that take nothing ----------------------------------------------------------------------
+
+
+def dropped(proxy, log):
+    return proxy.metric("sluice_log_lines_dropped_total", log=log)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kind", LOGS)
+def test_a_log_that_takes_nothing_for_a_while(faulty, faults, plain_origin, connect, host, kind):
+    """What is lost is counted, and told once, when it is over."""
+    log, words = LOGS[kind]
+    client = connect(faulty)
+    faults.one_in(kind, 1)
+    for n in range(1, 4):
+        assert fetch(client, host, plain_origin, f"/{n}").status == 200
+        if log == "error":
+            faulty.process.send_signal(signal.SIGHUP)
+        waiting.until(lambda: dropped(faulty, log) >= n, "a lost line")
+    faults.heal()
+    since = len(faulty.errors)
+    assert fetch(client, host, plain_origin, "/after").status == 200
+    assert "reloaded" in faulty.reload()
+    faulty.wait_stderr(words + rf"{dropped(faulty, log):.0f}\b", since)
+    faulty.log(target="/after")
+    assert faulty.stderr.count(words) == 1
+    assert faulty.stderr.count("access log: lines are lost: ") == (1 if log == "access" else 0)
+    assert [line["target"] for line in faulty.log_lines()] == (
+        ["/after"] if log == "access" else ["/1", "/2", "/3", "/after"])
+
+
+def test_a_log_that_takes_half_a_line(faulty, faults, plain_origin, connect, host):
+    """Every line is whole or counted; what is torn has a line of its own."""
+    faults.one_in("short", 1)
+    faults.nth("log full", 100)
+    client = connect(faulty)
+    for n in range(20):
+        assert fetch(client, host, plain_origin, f"/{n}").status == 200
+    waiting.until(lambda: faults.done("log full"), "half a line")
+    faults.heal()
+    assert fetch(client, host, plain_origin, "/end").status == 200
+    waiting.until(lambda: '"/end"' in faulty.access.read_text(), "the last line")
+    lines = faulty.access.read_text().splitlines()
+    whole = [json.loads(line)["target"] for line in lines if line.endswith("}")]
+    assert dropped(faulty, "access") > 0
+    assert all(line.startswith('{"ts"') for line in lines if line)
+    assert len(whole) == len(set(whole)) == 21 - dropped(faulty, "access")
+
+
+# -- memory that runs out ------------------------------------------------------------------------
+
+
+def visit(client, path):
+    """Two requests, the second one denied; None when the connection did not live to answer."""
+    try:
+        side = client()
+        return side.ask("GET", path).status, side.ask("GET", "/no" + path).status
+    except (TimeoutError, waiting.TimedOut):
+        raise
+    except (OSError, AssertionError):
+        return None
+
+
+def goes_on_or_ends(proxy, client, path):
+    """Whether it serves as ever; else it has ended, and said why."""
+    if visit(client, path) == (200, 403):
+        return True
+    assert proxy.process.wait(waiting.DEADLINE) == -signal.SIGABRT
+    proxy.wait_stderr("out of memory")
+    return False
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kind, n_cases", [("own memory", 3), ("library memory", 20)])
+def test_memory_that_runs_out_at_any_call(sluice, faults, check, h2_origin, host, side_of, kind,
+                                          n_cases):
+    """Of one exchange in a proxy that has been at work; of it and its signer."""
+    def start():
+        proxy = sluice(check.config(), env=faults.environment)
+        assert visit(lambda: side_of(proxy, f"first-{host}", origin.port), "/first") == (200, 403)
+        return proxy
+
+    check.answer = lambda q: deny() if q["request"]["path"].startswith("/no") else ALLOW
+    origin = h2_origin()
+    proxy = start()
+    faults.nth(kind, MANY)
+    visit(lambda: side_of(proxy, f"second-{host}", origin.port), "/second")
+    n_calls = MANY - faults.n_until(kind)
+    if n_calls == 0:
+        pytest.skip("memory is a sanitizer's affair here")
+    for n in range(1, n_calls, n_calls // n_cases):
+        faults.nth(kind, n)
+        visit(lambda: side_of(proxy, f"{n}-{host}", origin.port), f"/{n}")
+        faults.heal()
+        if not goes_on_or_ends(proxy, lambda: side_of(proxy, f"{n}-{host}", origin.port),
+                               f"/then/{n}"):
+            proxy = start()
+    assert faults.done(kind) > n_cases // 2
+    arrived = [r.target for r in origin.requests]
+    assert set(arrived) <= set(asked(check))
+    assert not any(target.startswith("/no") for target in arrived)
+
+
+@pytest.mark.smoke
+@pytest.mark.threat("bounded")
+def test_limits_memory_comes_before_its_end(sluice, surroundings, plain_origin, connect, host):
+    """Heads that are never whole, until one more is refused; the system has no more to give."""
+    proxy = sluice()
+    early = connect(proxy)
+    assert fetch(early, host, plain_origin, "/early").status == 200
+    pid, limit = proxy.process.pid, resident(proxy) + (8 << 20)
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        data = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))
+    resource.prlimit(pid, resource.RLIMIT_DATA, (data + (64 << 20),) * 2)
+    assert "reloaded" in proxy.reload(merged(surroundings, {"limits": {"memory": str(limit)}}))
+    since, n_clients = len(proxy.errors), 0
+    while not any("over limits.memory" in line for line in proxy.errors[since:]):
+        n_clients += 1
+        assert n_clients < 900
+        connect(proxy).send(b"GET / HTTP/1.1\r\nX: " + b"x" * 60 * KIB)
+    late = connect(proxy)
+    assert late.read().status == 503
+    assert fetch(early, host, plain_origin, "/over").status == 503
+    assert proxy.look("/healthz")[0] == 200
+    assert [r.target for r in plain_origin.requests] == ["/early"]
+
+
+# -- files and clocks ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mood", ["short", "interrupted"])

@@ -1,11 +1,13 @@
-"""A kernel that does less than it could, and a wall clock that jumps: tests/faults, preloaded."""
+"""A kernel that does less than it could, logs that take nothing, memory that runs out, a wall clock
+that jumps: tests/faults, preloaded."""
 import mmap
 import os
 import struct
 
 # As in struct faults.
-KINDS = ("short", "interrupted", "not ready", "gone")
-_CLOCK, _ONE_IN, _DONE = 0, 8, 8 + 4 * len(KINDS)
+KINDS = ("short", "interrupted", "not ready", "gone", "log broken", "log full", "stderr broken",
+         "own memory", "library memory")
+_CLOCK, _ONE_IN, _UNTIL, _DONE = 0, *(8 + 4 * len(KINDS) * n for n in range(3))
 _SIZE = _DONE + 4 * len(KINDS)
 
 
@@ -31,8 +33,22 @@ class Faults:
         """So many calls for each that is hit; 0: none is."""
         struct.pack_into("=I", self.memory, _ONE_IN + 4 * KINDS.index(kind), calls)
 
+    def nth(self, kind, n):
+        """That one from now is hit, once; 0: none is."""
+        struct.pack_into("=i", self.memory, _UNTIL + 4 * KINDS.index(kind), n)
+
+    def n_until(self, kind):
+        """How many more calls until one is hit."""
+        return struct.unpack_from("=i", self.memory, _UNTIL + 4 * KINDS.index(kind))[0]
+
     def done(self, kind):
         return struct.unpack_from("=I", self.memory, _DONE + 4 * KINDS.index(kind))[0]
+
+    def heal(self):
+        for kind in KINDS:
+            self.one_in(kind, 0)
+            self.nth(kind, 0)
+        self.set_clock(0)
 
     def set_clock(self, seconds):
         """How far the proxy's wall clock is ahead."""
