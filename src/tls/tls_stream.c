@@ -220,7 +220,7 @@ enum sl_err sl_tls_stream_handshake(struct sl_stream *s)
         err = outcome(t, ret, &t->read_waits);
     t->wanted = err == SL_AGAIN ? SL_READABLE : 0;
     if (err == SL_EOF)
-        (void)sl_fault_set(&t->s.fault, SL_EOF, "closed during the TLS handshake");
+        err = sl_fault_set(&t->s.fault, SL_RESET, "closed during the TLS handshake");
     if (err == SL_OK || err == SL_AGAIN)
         update(t);
     return err;
