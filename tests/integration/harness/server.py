@@ -54,7 +54,7 @@ class Connection:
 class Server:
     """Runs serve(connection) in a thread a connection.  tls: an ssl.SSLContext, or None."""
 
-    def __init__(self, serve=None, tls=None, path=None):
+    def __init__(self, serve=None, tls=None, path=None, port=0):
         if serve is not None:
             self.serve = serve
         self.tls = tls
@@ -62,18 +62,20 @@ class Server:
         self.connections = []
         self.n_handshake_failures = 0
         self.closing = threading.Event()
-        self.listener = self._listen(path)
+        self.listener = self._listen(path, port)
         self.thread = threading.Thread(target=self._accept, daemon=True)
         self.thread.start()
 
-    def _listen(self, path):
+    def _listen(self, path, port):
         if path is not None:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(path))
             self.port = None
         else:
             listener = socket.socket()
-            listener.bind(("127.0.0.1", 0))
+            if port != 0:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
             self.port = listener.getsockname()[1]
         listener.listen(1024)
         return listener
@@ -136,6 +138,10 @@ class Server:
             pass
         self.listener.close()
         self.thread.join(5)
+        self.hang_up()
+
+    def hang_up(self):
+        """Ends all connections that are there."""
         with self.condition:
             connections = list(self.connections)
         for connection in connections:
