@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from harness import http1, waiting
-from harness.check_service import CheckService, deny
+from harness import h2frames, http1, waiting
+from harness.check_service import ALLOW, CheckService, deny
 from harness.client import Client, WireTls, request
 from harness.origin import Origin
 from harness.websocket import KEY, OFFER, accept_of
@@ -24,6 +24,7 @@ class Scene:
 
     def start(self, **config):
         self.proxy = self.sluice({**GRACE, **config})
+        self.n_descriptors = n_descriptors(self.proxy)
         self.client = Client(self.proxy)
 
     def origin(self, serve, tls=True):
@@ -58,6 +59,11 @@ def idle(scene):
 def silent_after_connect(scene):
     scene.start()
     assert scene.client.connect(scene.host, 443).status == 200
+
+
+def half_a_connect(scene):
+    scene.start()
+    scene.client.send(b"CONNECT " + scene.host.encode())
 
 
 def half_a_hello(scene):
@@ -166,6 +172,26 @@ def unread_response(scene):
     assert full.wait(30)
 
 
+def multiplex(scene, port):
+    """GET in a stream of HTTP/2."""
+    h2frames.inside_tls(scene.client, scene.host, port).start().request("GET", "/")
+
+
+def asking_for_a_stream(scene):
+    scene.check = check = scene.servers(CheckService())
+    check.answer = lambda q: check.stall()
+    scene.start(**check.config(timeout="60s"))
+    multiplex(scene, 443)
+    check.wait_questions(1)
+
+
+def stream_inside_the_response(scene):
+    origin = scene.hold(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+    scene.start()
+    multiplex(scene, origin.port)
+    origin.wait_requests(1)
+
+
 def websocket(scene):
     origin = scene.hold(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                         b"Connection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n\x81\x02hi" %
@@ -183,11 +209,17 @@ def tunnelled(scene):
     assert scene.client.reader.exactly(2) == b"hi"
 
 
-STATES = [idle, silent_after_connect, half_a_hello, hello_without_finish, half_a_head, asking,
-          asking_at_connect, preconnected, resolving, upstream_handshake, awaiting_the_response,
-          inside_the_response, inside_the_upload, unread_response, websocket, tunnelled]
-# In these, a client that resets its connection is noticed only by those who read from it.
-KEEPS_WAITING = {asking, asking_at_connect, preconnected, resolving, upstream_handshake}
+STATES = [half_a_connect, idle, silent_after_connect, half_a_hello, hello_without_finish,
+          half_a_head, asking, asking_at_connect, preconnected, resolving, upstream_handshake,
+          awaiting_the_response, inside_the_response, inside_the_upload, unread_response, websocket,
+          tunnelled, asking_for_a_stream, stream_inside_the_response]
+# What the line of a client says that has left there, where that is not "cancelled" alone: it may
+# have asked for nothing yet, be done, or have closed no more than its half.
+SAID = {half_a_connect: set(), half_a_head: set(), idle: {None}, tunnelled: {"reset", None},
+        websocket: {"cancelled", None}, **dict.fromkeys(
+            (silent_after_connect, half_a_hello, hello_without_finish), {"cancelled", "reset"})}
+# Two workers' lines to the signer and sockets of their resolvers, once they are used.
+N_KEPT = 4
 
 
 @pytest.fixture
@@ -216,16 +248,53 @@ def test_reloading_in(scene, state):
 
 
 @named(STATES)
-def test_a_client_that_resets_in(scene, state):
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_a_client_that_leaves_in(scene, servers, pki, state, how):
     state(scene)
-    n = scene.proxy.metric("sluice_open_connections")
-    assert n == 1
-    scene.client.reset()
-    if state in KEEPS_WAITING and scene.check:
+    proxy = scene.proxy
+    assert proxy.metric("sluice_open_connections") == 1
+    if how == "reset":
+        scene.client.reset()
+    else:
+        scene.client.sock.close()
+    if state is asking_at_connect:
         scene.check.release()
-    if state not in KEEPS_WAITING or scene.check:
-        waiting.until(lambda: scene.proxy.metric("sluice_open_connections") == 0,
-                      "the connection to be gone")
+    if state in (websocket, tunnelled):
+        scene.held.set()
+    waiting.until(lambda: proxy.metric("sluice_open_connections") == 0, "the connection to be gone")
+    assert proxy.metric("sluice_exchanges") == 0
+    if state in (asking, asking_for_a_stream):
+        assert not scene.dns.heard_of(scene.host)
+    assert said_of(scene, state) <= SAID.get(state, {"cancelled"})
+    assert_serves(scene, servers(Origin(tls=pki.server_context())),
+                  pki.trusting() if state is tunnelled else None)
+    waiting.until(lambda: proxy.metric("sluice_upstream_connections", state="active") == 0,
+                  "no upstream connection in use")
+    waiting.until(lambda: n_descriptors(proxy) <= scene.n_descriptors + N_KEPT,
+                  "as many descriptors as before")
+
+
+def n_descriptors(proxy):
+    """Without those of idle connections to origins and checks."""
+    idle = proxy.metric("sluice_upstream_connections", state="idle")
+    return proxy.metric("process_open_fds") - idle
+
+
+def said_of(scene, state):
+    """The error of the one line there has to be, as a set."""
+    if SAID.get(state) == set():
+        return set()
+    waiting.until(scene.proxy.log_lines, "a line in the access log")
+    return {line["error"] for line in scene.proxy.log_lines()}
+
+
+def assert_serves(scene, origin, trusting):
+    if scene.check:
+        scene.check.answer = lambda q: ALLOW
+        scene.check.release()
+    with Client(scene.proxy) as client:
+        client.tunnel(f"later-{scene.host}", origin.port, trusting)
+        assert client.get("/later").status == 200
 
 
 def test_a_verdict_of_the_old_policy_counts_for_its_request(scene):
