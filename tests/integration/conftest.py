@@ -79,8 +79,8 @@ def sluice(binary, tmp_path_factory, surroundings):
     """A factory: sluice({...}, "--flag", ...) -> a running proxy of the test's own."""
     running = []
 
-    def start(config=None, *arguments, ready=True, **more):
-        directory = tmp_path_factory.mktemp("sluice")
+    def start(config=None, *arguments, ready=True, directory=None, **more):
+        directory = directory or tmp_path_factory.mktemp("sluice")
         proxy = Sluice(binary, directory, merged(surroundings, config or {}), arguments, **more)
         running.append(proxy)
         return proxy.wait_ready() if ready else proxy

@@ -10,28 +10,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from harness import waiting
+from harness.process import children, exists, signer_of
 
 WORD = 8
-
-
-def children(pid):
-    return [int(n) for n in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def signer_of(proxy):
-    """The process that holds the key: a child of the proxy's only child."""
-    def find():
-        keepers = children(proxy.process.pid)
-        return children(keepers[0]) if keepers else []
-    return waiting.until(find, "a signer")[0]
-
-
-def exists(pid):
-    """Not as a zombie either."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def secret_of(proxy):

@@ -97,14 +97,18 @@ class Dying(Server):
         connection.send(answer[-1:])
 
 
+def kept_port():
+    """A socket that, bound and no more, keeps its port for who comes after one that was killed."""
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.bind(("127.0.0.1", 0))
+    return place, place.getsockname()[1]
+
+
 class Killed:
     def __init__(self, pair=()):
         self.pair = pair
-        # Bound and no more, it keeps the port for whoever comes after one that was killed.
-        self.place = socket.socket()
-        self.place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.place.bind(("127.0.0.1", 0))
-        self.port = self.place.getsockname()[1]
+        self.place, self.port = kept_port()
         self.process = None
         self.resume()
 

@@ -1,6 +1,7 @@
 """The proxy as a process: started from a configuration fragment, watched, ended, checked."""
 import json
 import os
+import pathlib
 import re
 import signal
 import ssl
@@ -32,6 +33,26 @@ def command(binary, *arguments, timeout=60, env=None):
                           env={**os.environ, **(env or {})})
 
 
+def children(pid):
+    return [int(n) for n in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def signer_of(proxy):
+    """The process that holds the key: a child of the proxy's only child."""
+    def find():
+        keepers = children(proxy.process.pid)
+        return children(keepers[0]) if keepers else []
+    return waiting.until(find, "a signer")[0]
+
+
+def exists(pid):
+    """Not as a zombie either."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 class Sluice:
     def __init__(self, binary, directory, config, arguments=(), env=None, listen="127.0.0.1:0"):
         """listen None: as the configuration says."""
@@ -39,7 +60,7 @@ class Sluice:
         self.dir = directory
         self.state = directory / "state"
         self.ca = self.state / "ca.pem"
-        (directory / "conf").mkdir()
+        (directory / "conf").mkdir(exist_ok=True)
         self.file = directory / "conf" / "sluice.yaml"
         self.access = directory / "access.log"
         self.base = {"log": {"access": str(self.access), "format": "json"},
