@@ -130,5 +130,7 @@ enum sl_err sl_signing_key_sign(const struct sl_signing_key *key, struct sl_str 
     ok = ok && EVP_DigestSign(ctx, ret_signature->bytes, &ret_signature->n,
                               (const unsigned char *)text.p, text.n) == 1;
     EVP_MD_CTX_free(ctx);
+    /* Without memory, OpenSSL 3.0 calls an ECDSA signature of -1 bytes a success. */
+    ok = ok && ret_signature->n <= sizeof(ret_signature->bytes);
     return ok ? SL_OK : sl_crypto_fault_set(fault, SL_INTERNAL, "signing a certificate");
 }
