@@ -118,10 +118,20 @@ static void on_order(struct sl_mail *mail)
 
 /* -- the thread -- */
 
+/* It is for the thread itself to take: others do that through a file. */
+static void take_name(const struct sl_worker *w)
+{
+    char name[16];
+
+    (void)snprintf(name, sizeof(name), "worker-%u", w->conf.index % 10000);
+    (void)pthread_setname_np(pthread_self(), name);
+}
+
 static void *work(void *arg)
 {
     struct sl_worker *w = arg;
 
+    take_name(w);
     sl_profile_register_thread();
     sl_loop_run(w->loop);
     sl_proxy_free(&w->proxy);
@@ -132,7 +142,6 @@ static void *work(void *arg)
 
 static bool start_thread(struct sl_worker *w)
 {
-    char name[16];
     sigset_t all, before;
     int failed;
 
@@ -141,11 +150,7 @@ static bool start_thread(struct sl_worker *w)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(&w->thread, NULL, work, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0)
-        return false;
-    (void)snprintf(name, sizeof(name), "worker-%u", w->conf.index % 10000);
-    (void)pthread_setname_np(w->thread, name);
-    return true;
+    return failed == 0;
 }
 
 struct sl_worker *sl_worker_new(const struct sl_worker_conf *conf)
