@@ -89,7 +89,8 @@ static void allow_written(struct sandbox *s, const char *path)
     struct stat st;
     bool is_special = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 
-    sl_landlock_allow(s->files, path, SL_LANDLOCK_WRITE);
+    /* Read, for what its end may lack. */
+    sl_landlock_allow(s->files, path, SL_LANDLOCK_READ | SL_LANDLOCK_WRITE);
     if (!is_special)
         allow_dir_of(s, path, SL_LANDLOCK_WRITE);
 }

@@ -60,6 +60,25 @@ static int open_file(const char *path)
     return fd;
 }
 
+/* Who was killed in the middle of a write has left half a line, which is ended here.  At a start
+ * alone: later it may be one that the writer is about to complete. */
+static void end_half_a_line(int fd, const char *path)
+{
+    struct stat st;
+    ssize_t written = 0;
+    char last = '\n';
+    int in;
+
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return;
+    in = open(path, O_RDONLY | O_CLOEXEC);
+    if (in >= 0 && pread(in, &last, 1, st.st_size - 1) == 1 && last != '\n')
+        written = write(fd, "\n", 1);
+    (void)written;
+    if (in >= 0)
+        close(in);
+}
+
 static const char *why_not_open(int os_errno, char room[64])
 {
     return os_errno == ENXIO ? "nobody reads from it" : strerror_r(os_errno, room, 64);
@@ -90,6 +109,8 @@ enum sl_err sl_access_log_new(const struct sl_access_log_conf *conf, struct sl_a
 
     if (open_sink(conf->path, &fd, fault) != SL_OK)
         return fault->err;
+    if (sl_access_log_is_file(conf->path))
+        end_half_a_line(fd, conf->path);
     log = sl_zalloc(sizeof(*log));
     log->path = sl_str_dup(sl_str_of(conf->path));
     pthread_mutex_init(&log->lock, NULL);

@@ -1,6 +1,7 @@
 """Peers whose connections end, or who are killed, at every step of theirs: the exchange ends with
 an answer or a cut, nothing passes unchecked, nothing is left, and the next one finds them back.
 Then the proxy itself."""
+import json
 import threading
 
 import pytest
@@ -149,10 +150,25 @@ def test_a_proxy_that_is_killed_at_work_starts_again(sluice, check, origin, host
     with Client(again) as client:
         assert client.tunnel(host, origin.port).get("/again").status == 200
     again.log(target="/again")
-    # The kernel may have stopped between two pages of a write; the next line is lost with it then.
+    # The kernel may have stopped between two pages of a write.
     lines = again.access.read_text().splitlines()
     assert len(lines) > 1 and sum(not is_whole(line) for line in lines) <= 1
     arrived = {r.target for r in origin.requests}
     assert arrived <= {q["request"]["path"] for q in check.questions}
     assert not any(target.startswith("/no") for target in arrived)
     place.close()
+
+
+def test_half_a_line_of_one_that_was_killed_stays_alone(sluice, plain_origin, connect, host,
+                                                        tmp_path):
+    log = tmp_path / "access.log"
+    log.write_text('{"ts":"2026-0')
+    proxy = sluice({"log": {"access": str(log)}})
+    client = connect(proxy)
+    for n in range(2):
+        authority = f"{host}:{plain_origin.port}"
+        assert client.ask("GET", f"http://{authority}/{n}", host=authority).status == 200
+    waiting.until(lambda: '"/1"' in log.read_text(), "the last line")
+    torn, *lines = log.read_text().splitlines()
+    assert torn == '{"ts":"2026-0'
+    assert [json.loads(line)["target"] for line in lines if is_whole(line)] == ["/0", "/1"]
