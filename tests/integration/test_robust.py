@@ -158,10 +158,13 @@ def test_a_closed_log_pipe_kills_nothing(piped, plain_origin, host):
             assert answer.status == 200
 
 
-def test_a_lost_log_directory_kills_nothing(sluice, origin, tunnel, host, tmp_path):
+@pytest.mark.parametrize("sandbox", ["on", "off"])
+def test_a_lost_log_directory_kills_nothing(sluice, origin, tunnel, host, tmp_path, sandbox):
+    """What comes in its place is another, which a sandbox does not know."""
     directory = tmp_path / "logs"
     directory.mkdir()
-    proxy = sluice({"log": {"access": str(directory / "access.log")}})
+    proxy = sluice({"log": {"access": str(directory / "access.log")},
+                    "security": {"sandbox": sandbox}})
     client = tunnel(proxy, host, origin.port)
     assert client.get("/1").status == 200
     shutil.rmtree(directory)
@@ -169,6 +172,10 @@ def test_a_lost_log_directory_kills_nothing(sluice, origin, tunnel, host, tmp_pa
     assert "error" in said
     assert client.get("/2").status == 200
     directory.mkdir()
+    if sandbox == "on":
+        assert "Permission denied" in proxy.signal_and_wait(signal.SIGUSR1, "access.log")
+        assert client.get("/3").status == 200
+        return
     proxy.process.send_signal(signal.SIGUSR1)
     waiting.until(lambda: (directory / "access.log").exists(), "the log to be back")
     assert client.get("/3").status == 200
