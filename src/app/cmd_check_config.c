@@ -5,6 +5,7 @@
 #include "app/authority.h"
 #include "app/cmd.h"
 #include "app/generation.h"
+#include "app/identity.h"
 #include "app/options.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -54,6 +55,8 @@ static enum sl_err check_files(const struct sl_options *o, struct sl_config *con
         (void)snprintf(error->text, sizeof(error->text), "%s", fault.text);
         return SL_CONFIG;
     }
+    if (config->security.user != NULL && sl_identity_check(config->security.user, &fault) != SL_OK)
+        return sl_yaml_fail(error, sl_config_at(config, "security", "user"), "%s", fault.text);
     if (check_upstream_ca(config, &fault) != SL_OK)
         return sl_yaml_fail(error, sl_config_at(config, "upstream", "ca_file"), "%s", fault.text);
     if (sl_access_log_check(&log, &fault) != SL_OK)

@@ -40,15 +40,30 @@ static enum sl_err set_ids(const struct passwd *user, struct sl_fault *fault)
     return keep_only(BIT(CAP_NET_BIND_SERVICE), fault);
 }
 
-enum sl_err sl_identity_become(const char *name, struct sl_fault *fault)
+/* NULL with a fault. */
+static const struct passwd *find(const char *name, struct sl_fault *fault)
 {
     const struct passwd *user;
 
     errno = 0;
     user = getpwnam(name);
     if (user == NULL)
-        return sl_fault_set(fault, SL_CONFIG, "security.user: %s: %s", name,
-                            errno != 0 ? strerror(errno) : "no such user");
+        (void)sl_fault_set(fault, SL_CONFIG, "security.user: %s: %s", name,
+                           errno != 0 ? strerror(errno) : "no such user");
+    return user;
+}
+
+enum sl_err sl_identity_check(const char *name, struct sl_fault *fault)
+{
+    return find(name, fault) != NULL ? SL_OK : fault->err;
+}
+
+enum sl_err sl_identity_become(const char *name, struct sl_fault *fault)
+{
+    const struct passwd *user = find(name, fault);
+
+    if (user == NULL)
+        return fault->err;
     if (geteuid() == 0)
         return set_ids(user, fault);
     if (geteuid() == user->pw_uid)

@@ -9,6 +9,9 @@
 
 #include "base/err.h"
 
+/** SL_CONFIG when there is no user of that name. */
+enum sl_err sl_identity_check(const char *name, struct sl_fault *fault) SL_MUST_USE;
+
 /** Becomes the user of that name, with its first group and no others, for good.  Of root's rights
  * only the one to bind ports below 1024 stays.
  *

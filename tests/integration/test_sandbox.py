@@ -222,9 +222,11 @@ def fails(cli, tmp_path):
     return run
 
 
-def test_a_user_that_is_not_there(fails):
-    assert "security.user: nobody-of-that-name: no such user" in fails(
-        {"security": {"user": "nobody-of-that-name"}})
+def test_a_user_that_is_not_there(fails, cli, tmp_path):
+    said = "security.user: nobody-of-that-name: no such user"
+    assert said in fails({"security": {"user": "nobody-of-that-name"}})
+    done = cli("check-config", "-c", tmp_path / "sluice.yaml")
+    assert done.returncode == 78 and said in done.stderr
 
 
 @as_root
