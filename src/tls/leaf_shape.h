@@ -6,6 +6,8 @@
 #ifndef SL_TLS_LEAF_SHAPE_H
 #define SL_TLS_LEAF_SHAPE_H
 
+#include <stdint.h>
+
 #include "base/err.h"
 #include "base/str.h"
 
@@ -21,9 +23,13 @@
 #define SL_LEAF_PURPOSE                                                                            \
     "\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01" /* extKeyUsage: serverAuth */
 
-/** SL_INTERNAL with what is wrong unless @a text is the TBSCertificate (RFC 5280 section 4.1) of a
- * leaf: version 3, those extensions, names and key identifiers besides and nothing else, and a life
- * that is not longer than leaves have. */
-enum sl_err sl_leaf_check_shape(struct sl_str text, struct sl_fault *fault) SL_MUST_USE;
+/** SL_INTERNAL unless @a text is the TBSCertificate (RFC 5280 section 4.1) of a leaf: version 3,
+ * those extensions, one name or address, key identifiers and nothing else, and a life that begins
+ * and ends where that of a leaf made @a now may.
+ *
+ * @param now  seconds since the epoch; the text may be an hour older or newer
+ */
+enum sl_err sl_leaf_check_shape(struct sl_str text, int64_t now,
+                                struct sl_fault *fault) SL_MUST_USE;
 
 #endif

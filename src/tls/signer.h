@@ -43,8 +43,8 @@ enum sl_err sl_signer_open(struct sl_signer *signer, const struct sl_signer_path
                            struct sl_fault *fault) SL_MUST_USE;
 void sl_signer_close(struct sl_signer_key **key);
 
-/** From now on, and for ever, nothing is made, and files are read only in the two directories where
- * these are: what may be asked by whoever has taken over this process. */
+/** From now on, and for ever, nothing is made, and no files are read but these: what may be asked
+ * by whoever has taken over this process. */
 enum sl_err sl_signer_seal(struct sl_signer *signer, const struct sl_signer_paths *paths,
                            struct sl_fault *fault) SL_MUST_USE;
 

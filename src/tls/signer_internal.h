@@ -67,7 +67,7 @@ enum sl_err sl_signer_refusal(const struct sl_signer_message *answer, struct sl_
 /** What was sealed; in memory that each signer shares with the one after it. */
 struct sl_signer_bounds {
     bool is_sealed;
-    char dirs[2][PATH_MAX];
+    char paths[2][PATH_MAX]; /**< what may be read */
 };
 
 /** Signs until the other end of @a fd is closed. */

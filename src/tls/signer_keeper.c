@@ -1,7 +1,6 @@
 /* signer_keeper.c -- waits for the process that signs, and starts another should it die. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <openssl/crypto.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,7 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/capability.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "tls/signer_internal.h"
 
@@ -50,6 +51,15 @@ static void lock_memory(void)
         (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
     else
         (void)CRYPTO_secure_malloc_init(KEY_MEMORY, KEY_MEMORY_UNIT);
+}
+
+/* Of root's, to read and make files that are others'.  Where that cannot be, they stay. */
+static void shed_rights(void)
+{
+    struct sl_fault fault = { 0 };
+
+    if (sl_capability_keep(SL_CAPABILITY(CAP_DAC_OVERRIDE), &fault) != SL_OK)
+        sl_log(SL_LOG_WARN, "sluice-signer keeps its rights: %s", fault.text);
 }
 
 /* What the kernel or the limits of the system do not allow is done without.  The keeper as well as
@@ -114,6 +124,7 @@ static void live_once(int fd, uint32_t rate, struct sl_signer_bounds *bounds)
     if (pid == 0) {
         harden();
         lock_memory();
+        shed_rights();
         sl_signer_serve(fd, rate, bounds);
         _exit(0);
     }

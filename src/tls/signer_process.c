@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -74,24 +75,17 @@ static enum sl_err identify(const struct sl_signing_key *key, uint8_t id[SL_SIGN
     return ok ? SL_OK : sl_crypto_fault_set(fault, SL_INTERNAL, "the key's name");
 }
 
-static struct sl_str dir_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return sl_str_make(path, slash != NULL ? (size_t)(slash - path) + 1 : 0);
-}
-
 static bool may_read(const struct sl_signer_bounds *bounds, const char *path,
                      struct sl_fault *fault)
 {
     bool may = !bounds->is_sealed;
 
-    for (size_t i = 0; i < SL_LEN(bounds->dirs) && !may; i++)
-        may = sl_str_eq(dir_of(path), sl_str_of(bounds->dirs[i]));
+    for (size_t i = 0; i < SL_LEN(bounds->paths) && !may; i++)
+        may = strcmp(path, bounds->paths[i]) == 0;
     if (!may)
         (void)sl_fault_set(fault, SL_CONFIG,
-                           "%s: the authority is read where it was at the start; restart to read "
-                           "it from another directory",
+                           "%s: the authority is read from the files of the start; restart to "
+                           "read it from others",
                            path);
     return may;
 }
@@ -222,7 +216,7 @@ static enum sl_err sign(struct desk *d, struct sl_fault *fault)
         return sl_fault_set(fault, SL_INTERNAL, "a question without a text");
     if (!is_paid(&d->ring))
         return sl_fault_set(fault, SL_LIMIT, "over %u signatures a second", d->ring.rate);
-    err = sl_leaf_check_shape(text, fault);
+    err = sl_leaf_check_shape(text, (int64_t)time(NULL), fault);
     if (err != SL_OK)
         return err;
     slot = find_or_read(d, fault);
@@ -259,18 +253,16 @@ static enum sl_err make(struct desk *d, struct sl_fault *fault)
 static enum sl_err seal(struct desk *d, struct sl_fault *fault)
 {
     struct sl_signer_message *m = &d->message;
+    struct sl_signer_bounds *b = d->bounds;
     const char *const paths[] = { certificate_path(m), key_path(m) };
 
-    if (d->bounds->is_sealed)
+    if (b->is_sealed)
         return sl_fault_set(fault, SL_INTERNAL, "the signer is sealed already");
-    for (size_t i = 0; i < SL_LEN(paths); i++) {
-        struct sl_str dir = dir_of(paths[i]);
-
-        if (dir.n >= sizeof(d->bounds->dirs[i]))
+    for (size_t i = 0; i < SL_LEN(paths); i++)
+        if ((size_t)snprintf(b->paths[i], sizeof(b->paths[i]), "%s", paths[i]) >=
+            sizeof(b->paths[i]))
             return sl_fault_set(fault, SL_CONFIG, "%s: path too long", paths[i]);
-        memcpy(d->bounds->dirs[i], dir.p, dir.n);
-    }
-    d->bounds->is_sealed = true;
+    b->is_sealed = true;
     m->n = 0;
     return SL_OK;
 }

@@ -6,12 +6,14 @@
 
 #include <cmocka.h>
 
+#include <time.h>
 #include <unistd.h>
 
 #include "leaf_kit.h"
 #include "tls/leaf_shape.h"
 
 static char dir[64], cert_path[96], key_path[96];
+static int64_t now;
 
 static int set_up(void **state)
 {
@@ -19,6 +21,7 @@ static int set_up(void **state)
     struct sl_fault fault = { 0 };
 
     (void)state;
+    now = (int64_t)time(NULL);
     (void)snprintf(dir, sizeof(dir), "/tmp/sluice-test-shape-XXXXXX");
     assert_non_null(mkdtemp(dir));
     (void)snprintf(cert_path, sizeof(cert_path), "%s/ca.pem", dir);
@@ -38,7 +41,7 @@ static enum sl_err check(X509 *cert)
 {
     struct sl_fault fault = { 0 };
     struct sl_str text = text_of(cert);
-    enum sl_err err = sl_leaf_check_shape(text, &fault);
+    enum sl_err err = sl_leaf_check_shape(text, now, &fault);
 
     OPENSSL_free((void *)(uintptr_t)text.p);
     X509_free(cert);
@@ -122,12 +125,50 @@ static void test_nor_what_lives_longer(void **state)
     X509 *cert = draft();
 
     (void)state;
-    assert_int_equal(check(draft_of(cert_path, key_path, SL_LEAF_LIFETIME_MAX + 60)), SL_INTERNAL);
+    assert_int_equal(check(draft_of(cert_path, key_path, SL_LEAF_LIFETIME_MAX + 7200)),
+                     SL_INTERNAL);
     assert_non_null(X509_gmtime_adj(X509_getm_notBefore(cert), -400L * 86400));
     assert_int_equal(check(cert), SL_INTERNAL);
     cert = draft();
     assert_int_equal(X509_set_version(cert, X509_VERSION_1), 1);
     assert_int_equal(check(cert), SL_INTERNAL);
+}
+
+static X509 *named(const char *names)
+{
+    return with(without(draft(), NID_subject_alt_name), NID_subject_alt_name, names);
+}
+
+static void test_nor_what_has_more_than_one_name(void **state)
+{
+    (void)state;
+    assert_int_equal(check(named("DNS:a.test")), SL_OK);
+    assert_int_equal(check(named("IP:192.0.2.1")), SL_OK);
+    assert_int_equal(check(named("DNS:a.test,DNS:b.test")), SL_INTERNAL);
+    assert_int_equal(check(named("DNS:a.test,IP:192.0.2.1")), SL_INTERNAL);
+    assert_int_equal(check(named("DNS:*.test")), SL_INTERNAL);
+    assert_int_equal(check(named("email:a@a.test")), SL_INTERNAL);
+}
+
+static X509 *living(int64_t begin, int64_t end)
+{
+    X509 *cert = draft();
+
+    assert_non_null(ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)begin));
+    assert_non_null(ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)end));
+    return cert;
+}
+
+static void test_nor_what_lives_at_another_time(void **state)
+{
+    const int64_t day = 86400, year = 365 * day;
+
+    (void)state;
+    assert_int_equal(check(living(now - day, now + year)), SL_OK);
+    assert_int_equal(check(living(now + 9 * year, now + 10 * year)), SL_INTERNAL);
+    assert_int_equal(check(living(now - 2 * day, now + year)), SL_INTERNAL);
+    assert_int_equal(check(living(now, now - 10)), SL_INTERNAL);
+    assert_int_equal(check(living(now, now + 398 * day)), SL_INTERNAL);
 }
 
 static void test_nor_what_is_no_certificate(void **state)
@@ -138,12 +179,13 @@ static void test_nor_what_is_no_certificate(void **state)
     struct sl_str text = text_of(cert);
 
     (void)state;
-    assert_int_equal(sl_leaf_check_shape(SL_STR(""), &fault), SL_INTERNAL);
-    assert_int_equal(sl_leaf_check_shape(SL_STR("what is to be signed"), &fault), SL_INTERNAL);
-    assert_int_equal(sl_leaf_check_shape(sl_str_make(zeros, sizeof(zeros)), &fault), SL_INTERNAL);
+    assert_int_equal(sl_leaf_check_shape(SL_STR(""), now, &fault), SL_INTERNAL);
+    assert_int_equal(sl_leaf_check_shape(SL_STR("what is to be signed"), now, &fault), SL_INTERNAL);
+    assert_int_equal(sl_leaf_check_shape(sl_str_make(zeros, sizeof(zeros)), now, &fault),
+                     SL_INTERNAL);
     for (size_t n = 0; n < text.n; n++)
-        assert_int_equal(sl_leaf_check_shape(sl_str_head(text, n), &fault), SL_INTERNAL);
-    assert_int_equal(sl_leaf_check_shape(text, &fault), SL_OK);
+        assert_int_equal(sl_leaf_check_shape(sl_str_head(text, n), now, &fault), SL_INTERNAL);
+    assert_int_equal(sl_leaf_check_shape(text, now, &fault), SL_OK);
     OPENSSL_free((void *)(uintptr_t)text.p);
     X509_free(cert);
 }
@@ -155,6 +197,8 @@ int main(void)
         cmocka_unit_test(test_an_authority_does_not),
         cmocka_unit_test(test_nor_what_is_for_something_else),
         cmocka_unit_test(test_nor_what_lives_longer),
+        cmocka_unit_test(test_nor_what_has_more_than_one_name),
+        cmocka_unit_test(test_nor_what_lives_at_another_time),
         cmocka_unit_test(test_nor_what_is_no_certificate),
     };
 
