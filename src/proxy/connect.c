@@ -163,7 +163,9 @@ static enum sl_err on_first(void *arg, struct sl_str first)
 static void start_relay(struct sl_conn *c, struct sl_stream *client)
 {
     bool is_tunnel = c->ruling.action == SL_ACTION_TUNNEL;
-    bool is_named = c->plan == PLAN_TUNNEL && !sl_host_is_ip(c->client.connect_host);
+    /* An address may be called by any name, unless its rule has some. */
+    bool is_named = c->plan == PLAN_TUNNEL &&
+                    (!sl_host_is_ip(c->client.connect_host) || c->ruling.rule->n_names > 0);
 
     c->relay = sl_relay_start(
         &(struct sl_relay_conf){ .loop = c->env->loop,

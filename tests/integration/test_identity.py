@@ -374,3 +374,17 @@ def test_a_tunnel_rule_lets_its_names_pass_unopened(sluice, origin, pki, connect
     assert heard == [sni]
     client.sock.close()
     assert proxy.log(decided_by="excepted", opaque=True)["verdict"] == "tunnel"
+
+
+@pytest.mark.threat("one-name")
+@pytest.mark.parametrize("names, passes", [(None, True), ("other.site.test", False)])
+def test_a_tunnel_to_an_address_is_called_by_any_name_or_by_those_of_its_rule(
+        sluice, origin, pki, connect, host, names, passes):
+    rule = {"when": "host 127.0.0.1", "do": "tunnel", **({"names": [names]} if names else {})}
+    client = connect(sluice({"rules": [rule]}))
+    assert client.connect("127.0.0.1", origin.port).status == 200
+    if passes:
+        assert client.start_tls(host, pki.trusting()).get("/").status == 200
+    else:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            client.start_tls(host, pki.trusting())
