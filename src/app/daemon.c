@@ -16,6 +16,7 @@
 #include "app/authority.h"
 #include "app/cmd.h"
 #include "app/config.h"
+#include "app/identity.h"
 #include "app/notify.h"
 #include "app/options.h"
 #include "app/reload.h"
@@ -440,6 +441,9 @@ static enum sl_err enter_sandbox(struct sl_daemon *d, struct sl_config *config,
     struct sl_signer_paths paths;
     enum sl_err err = sl_authority_find(config, d->state_dir, &files, fault);
 
+    /* Nothing is made for nobody. */
+    if (err == SL_OK && config->security.user != NULL)
+        err = sl_identity_check(config->security.user, fault);
     if (err != SL_OK)
         return err;
     files.signer = d->signer;

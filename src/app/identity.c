@@ -1,34 +1,14 @@
-/* identity.c -- capabilities(7), set without a library: two are kept, whoever has them. */
+/* identity.c -- no state but the kernel's. */
 #include "app/identity.h"
 
 #include <errno.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <pwd.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#define BIT(capability) (1u << (capability))
-
-/* Of the first 32, where all of ours are. */
-static enum sl_err keep_only(uint32_t kept, struct sl_fault *fault)
-{
-    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
-
-    if (syscall(SYS_capget, &header, data) != 0)
-        return sl_fault_errno(fault, errno, "capget");
-    data[0].permitted &= kept;
-    data[0].effective = data[0].permitted;
-    data[0].inheritable = 0;
-    data[1] = (struct __user_cap_data_struct){ 0 };
-    if (syscall(SYS_capset, &header, data) != 0)
-        return sl_fault_errno(fault, errno, "capset");
-    return SL_OK;
-}
+#include "base/capability.h"
 
 static enum sl_err set_ids(const struct passwd *user, struct sl_fault *fault)
 {
@@ -37,7 +17,7 @@ static enum sl_err set_ids(const struct passwd *user, struct sl_fault *fault)
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 ||
         setresuid(user->pw_uid, user->pw_uid, user->pw_uid) != 0)
         return sl_fault_errno(fault, errno, "setresuid");
-    return keep_only(BIT(CAP_NET_BIND_SERVICE), fault);
+    return sl_capability_keep(SL_CAPABILITY(CAP_NET_BIND_SERVICE), fault);
 }
 
 /* NULL with a fault. */
@@ -73,5 +53,9 @@ enum sl_err sl_identity_become(const char *name, struct sl_fault *fault)
 
 enum sl_err sl_identity_shed(struct sl_fault *fault)
 {
-    return keep_only(BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_DAC_OVERRIDE), fault);
+    uint32_t kept = SL_CAPABILITY(CAP_NET_BIND_SERVICE);
+
+    if (geteuid() == 0)
+        kept |= SL_CAPABILITY(CAP_DAC_OVERRIDE);
+    return sl_capability_keep(kept, fault);
 }

@@ -27,10 +27,21 @@
     (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE |                  \
      LANDLOCK_ACCESS_FS_EXECUTE)
 
+/* Where a private key in PEM begins, and so much of a file is looked at. */
+#define KEY_MARK "PRIVATE KEY-----"
+#define HEAD_SIZE 8192
+
 struct sl_landlock {
     int fd;
     uint64_t handled; /* of all there is to allow */
 };
+
+/* As kernels have had it since version 6; earlier ones take the part that they know. */
+struct attributes {
+    uint64_t fs, net, scoped;
+};
+#define SCOPE_SIGNAL (1ull << 1)
+#define SCOPE_SINCE 6
 
 /* By version: what it came with. */
 static const uint64_t additions[] = { FS_FIRST, FS_REFER, FS_TRUNCATE, 0, FS_IOCTL_DEV };
@@ -47,17 +58,19 @@ static uint64_t known_to(long version)
 enum sl_err sl_landlock_new(struct sl_landlock **ret_rules, struct sl_fault *fault)
 {
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    struct landlock_ruleset_attr attr = { .handled_access_fs = known_to(version) };
+    struct attributes attr = { .fs = known_to(version),
+                               .scoped = version >= SCOPE_SINCE ? SCOPE_SIGNAL : 0 };
+    size_t size = version >= SCOPE_SINCE ? sizeof(attr) : sizeof(attr.fs);
     struct sl_landlock *rules;
     int fd = -1;
 
     if (version > 0)
-        fd = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+        fd = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
     if (fd < 0)
         return sl_fault_set(fault, SL_NOT_IMPLEMENTED, "no Landlock: %s", strerror(errno));
     rules = sl_zalloc(sizeof(*rules));
     rules->fd = fd;
-    rules->handled = attr.handled_access_fs;
+    rules->handled = attr.fs;
     *ret_rules = rules;
     return SL_OK;
 }
@@ -100,14 +113,39 @@ void sl_landlock_allow(struct sl_landlock *rules, const char *path, unsigned rig
     (void)close(rule.parent_fd);
 }
 
-/* "/a/b" is below "/a", "/" and itself. */
-static bool is_below(const char *path, const char *dir)
+bool sl_path_is_below(const char *path, const char *dir)
 {
     size_t n = strlen(dir);
 
     if (strcmp(dir, "/") == 0)
         return true;
     return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+/* Any private key: that of an earlier authority is trusted as long as its certificate. */
+static bool holds_key(const char *path)
+{
+    char head[HEAD_SIZE];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    ssize_t n = fd >= 0 ? pread(fd, head, sizeof(head), 0) : -1;
+
+    if (fd >= 0)
+        (void)close(fd);
+    return n > 0 && memmem(head, (size_t)n, KEY_MARK, sizeof(KEY_MARK) - 1) != NULL;
+}
+
+static void allow_entry(struct sl_landlock *rules, const char *path, unsigned rights,
+                        const char *but)
+{
+    struct stat st, target;
+
+    if (lstat(path, &st) != 0 || stat(path, &target) != 0)
+        return;
+    if (S_ISDIR(st.st_mode))
+        (void)sl_landlock_allow_but(rules, path, rights, but);
+    /* A link to a directory may lead anywhere, and round in circles. */
+    else if (!S_ISDIR(target.st_mode) && !holds_key(path))
+        sl_landlock_allow(rules, path, rights);
 }
 
 static void allow_entries(struct sl_landlock *rules, const char *dir, unsigned rights,
@@ -121,7 +159,7 @@ static void allow_entries(struct sl_landlock *rules, const char *dir, unsigned r
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < sizeof(path))
-            (void)sl_landlock_allow_but(rules, path, rights, but);
+            allow_entry(rules, path, rights, but);
     }
     if (entries != NULL)
         (void)closedir(entries);
@@ -134,7 +172,7 @@ bool sl_landlock_allow_but(struct sl_landlock *rules, const char *path, unsigned
 
     if (realpath(path, resolved) == NULL)
         return false;
-    if (but[0] == '\0' || !is_below(but, resolved)) {
+    if (but[0] == '\0' || !sl_path_is_below(but, resolved)) {
         sl_landlock_allow(rules, resolved, rights);
         return false;
     }

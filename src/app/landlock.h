@@ -8,6 +8,8 @@
 #ifndef SL_APP_LANDLOCK_H
 #define SL_APP_LANDLOCK_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct sl_landlock;
@@ -25,15 +27,18 @@ void sl_landlock_free(struct sl_landlock **rules);
 
 /** A path that is not there is passed over. */
 void sl_landlock_allow(struct sl_landlock *rules, const char *path, unsigned rights);
-/** The same without the file @a but, should it be below @a path: then with all that is there now
- * beside it and nothing that comes later.
+/** The same without the file @a but, should it be below @a path: then with what is there now beside
+ * it, but for other private keys and links to directories, and with nothing that comes later.
  *
  * @param but  absolute and resolved, or empty
  * @return whether it was */
 bool sl_landlock_allow_but(struct sl_landlock *rules, const char *path, unsigned rights,
                            const char *but);
 
-/** For good. */
+/** "/a/b" is below "/a", "/" and itself; both are resolved. */
+bool sl_path_is_below(const char *path, const char *dir);
+
+/** For good; nor can signals be sent to processes outside, where the kernel knows of that. */
 enum sl_err sl_landlock_enforce(const struct sl_landlock *rules,
                                 struct sl_fault *fault) SL_MUST_USE;
 

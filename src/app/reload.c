@@ -8,6 +8,7 @@
 #include "app/config.h"
 #include "app/daemon.h"
 #include "app/options.h"
+#include "app/sandbox.h"
 #include "app/worker.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -224,6 +225,8 @@ static enum sl_err put_into_force(struct change *c, struct sl_reload_error *erro
 {
     enum sl_err err = prepare_authority(c);
 
+    if (err == SL_OK)
+        err = sl_sandbox_try(c->config, &c->fault);
     if (err == SL_OK)
         err = prepare_sockets_and_tools(c);
     if (err == SL_OK)

@@ -39,9 +39,17 @@ struct sandbox {
     const struct sl_config *config;
     struct sl_landlock *files; /* while it is made; NULL: all of them */
     char key[PATH_MAX];        /* the authority's, resolved; empty: it is out of reach anyway */
-    bool is_torn;              /* a directory was allowed by its entries, and that was said */
+    const char *protected[3];  /* files whose directories are not for writing */
+    bool is_torn, is_wide;     /* a directory is allowed by its entries, too much is; was said */
     struct sl_fault *fault;    /* of the first file that cannot be read */
 };
+
+/* Names depend on them.  They stand in /etc, or are links out of it. */
+static const char *const read_for_names[] = { "/etc/resolv.conf", "/etc/hosts",
+                                              "/etc/nsswitch.conf" };
+
+/* Whoever may write there may do what he likes. */
+static const char *const too_much_to_write[] = { "/", "/etc", "/usr", "/run", "/var", "/home" };
 
 static void say_lacking(const struct sl_fault *fault)
 {
@@ -63,12 +71,35 @@ static void allow_read(struct sandbox *s, const char *dir)
     s->is_torn |= is_torn;
 }
 
-static void allow_dir_of(struct sandbox *s, const char *path, unsigned rights)
+static bool is_too_much(const struct sandbox *s, const char *dir)
 {
-    char copy[PATH_MAX];
+    char file[PATH_MAX];
 
-    if ((size_t)snprintf(copy, sizeof(copy), "%s", path) < sizeof(copy))
-        sl_landlock_allow(s->files, dirname(copy), rights);
+    for (size_t i = 0; i < SL_LEN(too_much_to_write); i++)
+        if (strcmp(dir, too_much_to_write[i]) == 0)
+            return true;
+    for (size_t i = 0; i < SL_LEN(s->protected); i++)
+        if (s->protected[i] != NULL && realpath(s->protected[i], file) != NULL &&
+            sl_path_is_below(file, dir))
+            return true;
+    return false;
+}
+
+static void allow_changes_beside(struct sandbox *s, const char *path, unsigned rights)
+{
+    char copy[PATH_MAX], dir[PATH_MAX];
+
+    if ((size_t)snprintf(copy, sizeof(copy), "%s", path) >= sizeof(copy) ||
+        realpath(dirname(copy), dir) == NULL)
+        return;
+    sl_landlock_allow(s->files, dir, rights);
+    if (s->is_wide || !is_too_much(s, dir))
+        return;
+    s->is_wide = true;
+    sl_log(SL_LOG_WARN,
+           "sandbox: for %s all of %s may be changed, with what else is in it: give the access log "
+           "and sockets directories of their own",
+           path, dir);
 }
 
 /* Where its name stands, and where it stands itself. */
@@ -92,13 +123,13 @@ static void allow_written(struct sandbox *s, const char *path)
     /* Read, for what its end may lack. */
     sl_landlock_allow(s->files, path, SL_LANDLOCK_READ | SL_LANDLOCK_WRITE);
     if (!is_special)
-        allow_dir_of(s, path, SL_LANDLOCK_WRITE);
+        allow_changes_beside(s, path, SL_LANDLOCK_WRITE);
 }
 
 static void allow_socket(struct sandbox *s, const struct sl_addr *addr)
 {
     if (addr->len != 0 && addr->sa.sa_family == AF_UNIX)
-        allow_dir_of(s, addr->un.sun_path, SL_LANDLOCK_SOCKETS);
+        allow_changes_beside(s, addr->un.sun_path, SL_LANDLOCK_SOCKETS);
 }
 
 /* Besides what libraries read: as OpenSSL lets its user choose, and as the configuration does. */
@@ -142,6 +173,8 @@ static void restrict_files(struct sandbox *s)
     }
     for (size_t i = 0; i < SL_LEN(read_by_libraries); i++)
         allow_read(s, read_by_libraries[i]);
+    for (size_t i = 0; i < SL_LEN(read_for_names); i++)
+        allow_read_file(s, read_for_names[i]);
     sl_landlock_allow(s->files, "/dev/null", SL_LANDLOCK_READ | SL_LANDLOCK_WRITE);
     allow_what_is_named(s);
     if (sl_landlock_enforce(s->files, &fault) != SL_OK)
@@ -156,8 +189,8 @@ static void try_to_read(void *arg, const char *path)
     struct sandbox *s = arg;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-    if (fd < 0 && s->fault->err == SL_OK)
-        (void)sl_fault_set(s->fault, SL_CONFIG, "%s: %s for %s, who has to read it at a reload",
+    if (fd < 0 && errno != ENOENT && s->fault->err == SL_OK)
+        (void)sl_fault_set(s->fault, SL_CONFIG, "%s: %s for %s, who has to be able to read it",
                            path, strerror(errno),
                            s->config->security.user != NULL ? s->config->security.user
                                                             : "this user");
@@ -165,14 +198,16 @@ static void try_to_read(void *arg, const char *path)
         (void)close(fd);
 }
 
-static enum sl_err try_files(struct sandbox *s)
+enum sl_err sl_sandbox_try(const struct sl_config *config, struct sl_fault *fault)
 {
-    const struct sl_config *c = s->config;
+    struct sandbox s = { .config = config, .fault = fault };
 
-    if (c->path != NULL)
-        try_to_read(s, c->path);
-    sl_ruleset_each_file(c->ruleset, try_to_read, s);
-    return s->fault->err;
+    if (config->path != NULL)
+        try_to_read(&s, config->path);
+    sl_ruleset_each_file(config->ruleset, try_to_read, &s);
+    for (size_t i = 0; i < SL_LEN(read_for_names); i++)
+        try_to_read(&s, read_for_names[i]);
+    return fault->err;
 }
 
 /* -- all of it -- */
@@ -196,19 +231,32 @@ static enum sl_err become(const struct sl_config_security *conf, struct sl_fault
     if (conf->user != NULL)
         return sl_identity_become(conf->user, fault);
     if (geteuid() == 0)
-        sl_log(SL_LOG_INFO, "runs as root: security.user names whom to become instead");
+        sl_log(SL_LOG_WARN, "runs as root: security.user names whom to become instead");
     return SL_OK;
+}
+
+static void find_key(struct sandbox *s, const char *path)
+{
+    struct stat st;
+
+    if (realpath(path, s->key) == NULL || faccessat(AT_FDCWD, s->key, R_OK, AT_EACCESS) != 0) {
+        s->key[0] = '\0';
+        return;
+    }
+    if (stat(s->key, &st) == 0 && st.st_nlink > 1)
+        sl_log(SL_LOG_WARN, "sandbox: %s has another name, by which it may be in reach", path);
 }
 
 enum sl_err sl_sandbox_enter(const struct sl_config *config, const struct sl_authority *authority,
                              struct sl_fault *fault)
 {
-    struct sandbox s = { .config = config, .fault = fault };
+    struct sandbox s = { .config = config,
+                         .protected = { config->path, authority->certificate, authority->key },
+                         .fault = fault };
     enum sl_err err = become(&config->security, fault);
 
-    if (realpath(authority->key, s.key) == NULL || access(s.key, R_OK) != 0)
-        s.key[0] = '\0';
+    find_key(&s, authority->key);
     if (err == SL_OK && config->security.sandbox == SL_SANDBOX_ON)
         err = enter(&s);
-    return err == SL_OK ? try_files(&s) : err;
+    return err == SL_OK ? sl_sandbox_try(config, fault) : err;
 }

@@ -13,6 +13,9 @@
 struct sl_authority;
 struct sl_config;
 
+/** SL_CONFIG when this process cannot read what a configuration names, or names depend on. */
+enum sl_err sl_sandbox_try(const struct sl_config *config, struct sl_fault *fault) SL_MUST_USE;
+
 /** As `security` says.  What the kernel cannot do is done without, and logged.
  *
  * @return SL_CONFIG with one line when the user is not to be had, or may not read what a reload

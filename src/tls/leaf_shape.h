@@ -13,7 +13,7 @@
 
 /** Seconds; of intercept.leaf_lifetime at most, and how far back a leaf begins, for clocks that are
  * behind. */
-#define SL_LEAF_LIFETIME_MAX (397 * 86400)
+#define SL_LEAF_LIFETIME_MAX (INT64_C(397) * 86400)
 #define SL_LEAF_BACKDATE 86400
 
 /** DER of extensions (RFC 5280 section 4.2.1) that are the same in every leaf; as literals. */

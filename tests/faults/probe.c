@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -14,7 +15,9 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,6 +79,11 @@ static void try_calls(void)
     tell("io_uring_setup", (long)syscall(SYS_io_uring_setup, 0, NULL));
     tell("perf_event_open", (long)syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0));
     tell("process_vm_writev", (long)syscall(SYS_process_vm_writev, getppid(), NULL, 0, NULL, 0, 0));
+    tell("prlimit", prlimit(getppid(), RLIMIT_CORE, NULL, &(struct rlimit){ 0 }));
+    tell("sched_setaffinity", sched_setaffinity(getppid(), 0, NULL));
+    tell("signals to others", fcntl(report, F_SETOWN, getppid()));
+    tell("set-user-id", fchmod(report, 04755));
+    tell("set-user-id when made", open("/nonexistent/x", O_WRONLY | O_CREAT, 04755));
     tell("packet socket", socket(AF_PACKET, SOCK_RAW, 0));
     tell("end", 0);
 }

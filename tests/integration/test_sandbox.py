@@ -137,6 +137,43 @@ def test_a_key_among_the_configuration_is_out_of_reach(sluice, cli, probe, tmp_p
 
 
 @pytest.mark.native
+@pytest.mark.threat("key-kept")
+def test_nor_is_another_key_there_or_what_links_lead_to(sluice, cli, probe, tmp_path):
+    conf, elsewhere = tmp_path / "conf", tmp_path / "elsewhere"
+    for directory in (conf, elsewhere, tmp_path / "old"):
+        assert cli("ca", "init", "--state-dir", directory).returncode == 0
+    (conf / "ca.key").rename(conf / "now.key")
+    (tmp_path / "old/ca.key").rename(conf / "ca.key.bak")
+    (conf / "round").symlink_to(".")
+    (conf / "out").symlink_to(elsewhere)
+    (conf / "hosts").write_text("a.test\n")
+    tried = [conf / "now.key", conf / "ca.key.bak", conf / "round/now.key", conf / "out/ca.pem"]
+    _, could = probe(sluice, {
+        "ca": {"certificate": str(conf / "ca.pem"), "key": str(conf / "now.key")},
+        "rules": [{"when": f"host in {conf / 'hosts'}", "do": "deny"}]}, tried)
+    assert {could[str(path)] for path in tried} == {errno.EACCES}
+
+
+@pytest.mark.native
+def test_a_directory_that_may_be_changed_holds_nothing_else(sluice, cli, tmp_path):
+    assert "may be changed" not in sluice().stderr
+    assert cli("ca", "init", "--state-dir", tmp_path).returncode == 0
+    proxy = sluice({"log": {"access": str(tmp_path / "access.log")},
+                    "ca": {"certificate": str(tmp_path / "ca.pem"),
+                           "key": str(tmp_path / "ca.key")}})
+    assert f"all of {tmp_path} may be changed" in proxy.stderr
+    assert proxy.stderr.count("may be changed") == 1
+
+
+@pytest.mark.native
+def test_a_key_with_two_names_is_said(sluice, cli, tmp_path):
+    assert cli("ca", "init", "--state-dir", tmp_path).returncode == 0
+    os.link(tmp_path / "ca.key", tmp_path / "another")
+    proxy = sluice({"ca": {"certificate": str(tmp_path / "ca.pem"), "key": str(tmp_path / "ca.key")}})
+    assert "has another name" in proxy.stderr
+
+
+@pytest.mark.native
 @pytest.mark.parametrize("part", ["landlock", "seccomp"])
 def test_a_part_that_the_kernel_lacks_is_done_without(sluice, binary, part):
     proxy = sluice(env=preloaded(binary, PROBE_MISSING=part))

@@ -62,7 +62,8 @@ class Sluice:
         self.ca = self.state / "ca.pem"
         (directory / "conf").mkdir(exist_ok=True)
         self.file = directory / "conf" / "sluice.yaml"
-        self.access = directory / "access.log"
+        (directory / "log").mkdir(exist_ok=True)
+        self.access = directory / "log" / "access.log"
         self.base = {"log": {"access": str(self.access), "format": "json"},
                      "admin": {"address": "127.0.0.1:0"}, "workers": 2, "shutdown_grace": "2s"}
         if "SLUICE_TEST_SANDBOX" in os.environ:
