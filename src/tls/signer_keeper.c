@@ -53,12 +53,13 @@ static void lock_memory(void)
         (void)CRYPTO_secure_malloc_init(KEY_MEMORY, KEY_MEMORY_UNIT);
 }
 
-/* Of root's, to read and make files that are others'.  Where that cannot be, they stay. */
+/* Of root's, to read and make files that are others', and to lock what memory is still to come. */
 static void shed_rights(void)
 {
     struct sl_fault fault = { 0 };
 
-    if (sl_capability_keep(SL_CAPABILITY(CAP_DAC_OVERRIDE), &fault) != SL_OK)
+    if (sl_capability_keep(SL_CAPABILITY(CAP_DAC_OVERRIDE) | SL_CAPABILITY(CAP_IPC_LOCK), &fault) !=
+        SL_OK)
         sl_log(SL_LOG_WARN, "sluice-signer keeps its rights: %s", fault.text);
 }
 

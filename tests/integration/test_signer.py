@@ -1,6 +1,7 @@
 """The authority's key in a process of its own: not in the one that reads what strangers send."""
 import os
 import pathlib
+import re
 import signal
 import ssl
 import subprocess
@@ -58,6 +59,18 @@ def test_nor_after_a_reload(sluice, origin, tunnel, host):
     proxy.reload()
     assert tunnel(proxy, host, origin.port).get("/").status == 200
     assert not memory_holds(proxy.process.pid, secret_of(proxy))
+
+
+@pytest.mark.native
+def test_it_has_few_rights(sluice):
+    dac_override, ipc_lock = 1 << 1, 1 << 14
+
+    def rights():
+        status = pathlib.Path(f"/proc/{signer_of(proxy)}/status").read_text()
+        return int(re.search(r"CapPrm:\s+(\w+)", status).group(1), 16)
+
+    proxy = sluice()
+    waiting.until(lambda: rights() & ~(dac_override | ipc_lock) == 0, "few rights")
 
 
 @pytest.mark.smoke
