@@ -252,7 +252,7 @@ def test_reloading_in(scene, state):
 def test_a_client_that_leaves_in(scene, servers, pki, state, how):
     state(scene)
     proxy = scene.proxy
-    assert proxy.metric("sluice_open_connections") == 1
+    waiting.until(lambda: proxy.metric("sluice_open_connections") == 1, "the connection")
     if how == "reset":
         scene.client.reset()
     else:
