@@ -226,26 +226,28 @@ static enum sl_err ask_about(struct sl_signer *s, enum sl_signer_op op,
     return err;
 }
 
-enum sl_err sl_signer_make_ca(struct sl_signer *signer, const struct sl_signer_paths *paths,
-                              struct sl_fault *fault)
+/* Where the answer is no more than whether it was done. */
+static enum sl_err order(struct sl_signer *s, enum sl_signer_op op,
+                         const struct sl_signer_paths *paths, struct sl_fault *fault)
 {
     enum sl_err err;
 
-    (void)pthread_mutex_lock(&signer->lock);
-    err = ask_about(signer, SL_SIGNER_MAKE, paths, fault);
-    (void)pthread_mutex_unlock(&signer->lock);
+    (void)pthread_mutex_lock(&s->lock);
+    err = ask_about(s, op, paths, fault);
+    (void)pthread_mutex_unlock(&s->lock);
     return err;
+}
+
+enum sl_err sl_signer_make_ca(struct sl_signer *signer, const struct sl_signer_paths *paths,
+                              struct sl_fault *fault)
+{
+    return order(signer, SL_SIGNER_MAKE, paths, fault);
 }
 
 enum sl_err sl_signer_seal(struct sl_signer *signer, const struct sl_signer_paths *paths,
                            struct sl_fault *fault)
 {
-    enum sl_err err;
-
-    (void)pthread_mutex_lock(&signer->lock);
-    err = ask_about(signer, SL_SIGNER_SEAL, paths, fault);
-    (void)pthread_mutex_unlock(&signer->lock);
-    return err;
+    return order(signer, SL_SIGNER_SEAL, paths, fault);
 }
 
 static enum sl_err read_answer(struct sl_signer_key *key, const struct sl_signer_message *m,
